@@ -1,0 +1,1 @@
+"""Bundles → latency and accuracy figures."""

@@ -1,0 +1,197 @@
+"""Cameras named by a URI: each gives frames, and none can hang the program that reads it."""
+
+import importlib
+import logging
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, cast
+from urllib.parse import parse_qsl, quote, unquote
+
+from edge_app.errors import CameraError
+from edge_app.preprocessing import Image
+
+Setting = int | float | str
+_logger = logging.getLogger(__name__)
+
+# scheme → the module whose `open_uri` opens it; imported when it is used
+SCHEMES = {
+    "demo": "edge_app.cameras.demo",
+    "file": "edge_app.cameras.files",
+    "v4l2": "edge_app.cameras.v4l2",
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture and how it was had.
+
+    image: uint8 [h, w, 3], BGR.
+    sequence: from 0; counts every frame that the source gave, those that were dropped too.
+    monotonic_ns: `time.monotonic_ns()` when the frame was had, before it was decoded.
+    captured_at: wall clock at that moment, UTC, aware.
+    source: the camera's URI, or for images and videos the file's path.
+    grab_ms: milliseconds that reading and decoding took, without the wait for the camera to have a frame.
+    settings: what the device reports of itself (width, height, fps, fourcc, exposure, …), read once an opening.
+    """
+
+    image: Image
+    sequence: int
+    monotonic_ns: int
+    captured_at: datetime
+    source: str
+    grab_ms: float
+    settings: Mapping[str, Setting]
+
+
+class Camera(ABC):
+    """An open source of frames: a context manager, and an iterable in which each frame comes once."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames until the source ends or the camera is closed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the iteration; may be called from another thread or a signal handler, and more than once."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Format:
+    """A picture format of a camera; size in pixels, fps the highest frame rate, or None where it is not told."""
+
+    fourcc: str
+    width: int
+    height: int
+    fps: float | None
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """A camera of this device; `problem` says what to do where it can't be asked for its formats."""
+
+    uri: str
+    name: str
+    formats: tuple[Format, ...] = ()
+    problem: str | None = None
+
+
+class Opener(Protocol):
+    """What the module of a scheme gives as `open_uri`."""
+
+    def __call__(
+        self,
+        uri: str,
+        *,
+        every_frame: bool,
+        open_timeout_s: float,
+        read_timeout_s: float,
+        on_event: Callable[[str], None],
+    ) -> Camera:
+        """Open the camera; raises CameraError or InputError."""
+
+
+def open_camera(
+    source: str,
+    *,
+    every_frame: bool = False,
+    open_timeout_s: float = 10,
+    read_timeout_s: float = 5,
+    on_event: Callable[[str], None] = _logger.warning,
+) -> Camera:
+    """Open a camera; use the result in a `with`.
+
+    source: a URI (`v4l2:///dev/video0?width=1280&height=960`, `file:///PATH`, `demo:`), a path of an image, a folder, a
+        video or a device, or a number (`0` is /dev/video0).
+    every_frame: give each frame of a video or of `demo:` as fast as it is taken; otherwise these play at their own rate
+        and the newest frame wins, as it always does on a live camera. Images are never dropped.
+    open_timeout_s, read_timeout_s: seconds until a camera that does not answer counts as lost.
+    on_event: gets one line whenever a camera is lost or back, or a picture is left out.
+
+    Raises CameraError when the source has an unknown form or the camera can't be opened, and InputError when a file
+    can't be used. A live camera that is lost later is not an error: it is reported and comes back by itself.
+    """
+    if not 0 < open_timeout_s <= 3600 or not 0 < read_timeout_s <= 3600:
+        raise CameraError("a camera's time limits must be above 0 and at most 3600 seconds")
+    uri = source_uri(source)
+    module = importlib.import_module(SCHEMES[uri.partition(":")[0]])
+    opener = cast(Opener, module.open_uri)
+    return opener(
+        uri,
+        every_frame=every_frame,
+        open_timeout_s=open_timeout_s,
+        read_timeout_s=read_timeout_s,
+        on_event=on_event,
+    )
+
+
+def list_cameras() -> list[CameraInfo]:
+    """Return the cameras of this device that can give pictures."""
+    from edge_app.cameras.v4l2 import list_devices
+
+    return list_devices()
+
+
+def source_uri(source: str) -> str:
+    """Return the URI of a source, whose scheme is one of `SCHEMES`; raises CameraError for a source of another form."""
+    try:
+        os.fsencode(source)
+    except UnicodeEncodeError:
+        source = ""
+    if not source.strip() or "\0" in source:
+        raise CameraError(f"{source!r} names no camera; name {_known()}")
+    if source.isascii() and source.isdigit():
+        return f"v4l2:///dev/video{source}"
+    if match := re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", source):
+        scheme = match[1].lower()
+        if scheme not in SCHEMES:
+            raise CameraError(f"{source!r} has the unknown scheme {scheme!r}; name {_known()}")
+        return scheme + source[match.end(1) :]
+    path = str(Path(source).absolute())
+    if path.startswith(("/dev/v4l/", "/dev/video")):
+        return f"v4l2://{path}"  # options may follow
+    return f"file://{quote(path, errors='surrogateescape')}"
+
+
+def uri_path(uri: str) -> Path:
+    """Return the absolute path in a URI of the form `scheme:///PATH?options`; raises CameraError without one."""
+    scheme, _, rest = uri.partition(":")
+    path = unquote(rest.partition("?")[0], errors="surrogateescape")
+    if not path.startswith("///") or "\0" in path:
+        raise CameraError(f"{uri!r} names no path; write {scheme}:///PATH, with three slashes")
+    return Path(path[2:])
+
+
+def uri_options(uri: str, known: Mapping[str, str]) -> dict[str, str]:
+    """Return the options after a URI's `?`; raises CameraError for one that is twice there, has no value or is unknown.
+
+    known: name → what it means, for the message.
+    """
+    query = uri.partition("?")[2]
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        pairs = [(query, "")]
+    options = dict(pairs)
+    if len(options) < len(pairs) or any(not value or name not in known for name, value in pairs):
+        forms = ", ".join(f"{name}= ({text})" for name, text in known.items()) or "none"
+        raise CameraError(f"{uri!r} has options that can't be used; each may be there once, and they are: {forms}")
+    return options
+
+
+def _known() -> str:
+    schemes = ", ".join(f"{scheme}:" for scheme in sorted(SCHEMES))
+    return f"a URI ({schemes}), a path (./NAME where it has a colon) or a device number"

@@ -1,0 +1,267 @@
+"""Reads devices: in order, each frame once; or live, the newest frame wins and a lost camera comes back by itself."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol
+
+from edge_app.cameras import Camera, Frame, Setting
+from edge_app.errors import CameraError, InputError
+from edge_app.preprocessing import Image
+
+LONGEST_PAUSE_S = 30
+MAX_HUNG = 3  # connections that may hang at a time before no further one is tried
+
+
+class Device(Protocol):
+    """One open connection to a source of frames; only one thread at a time uses it.
+
+    source: what `Frame.source` is for the frame that was last grabbed.
+    settings: what `Frame.settings` is.
+    interval_s: seconds between frames where the reader sets the pace; 0 where the device does.
+    """
+
+    source: str
+    settings: Mapping[str, Setting]
+    interval_s: float
+
+    def grab(self) -> bool:
+        """Wait for the next frame; False when the source has ended. Raises CameraError when the device is lost."""
+
+    def retrieve(self) -> Image:
+        """Return the grabbed frame, uint8 [h, w, 3], BGR; raises InputError when this one is damaged."""
+
+    def close(self) -> None:
+        """Let the device go."""
+
+
+class OrderedCamera(Camera):
+    """Gives each frame of a device once, in order, as fast as they are taken; for files."""
+
+    def __init__(self, device: Device, on_event: Callable[[str], None]) -> None:
+        self._device = device
+        self._on_event = on_event
+        self._sequence = itertools.count()
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames; a damaged one is reported and left out."""
+        while not self._closed and self._device.grab():
+            try:
+                frame = _frame(self._device, next(self._sequence))
+            except InputError as error:
+                self._on_event(f"left out: {error}")
+            else:
+                yield frame
+
+    def close(self) -> None:
+        """End the iteration after the frame at hand."""
+        self._closed = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close, and let the device go: here, not in `close`, as another thread may be reading."""
+        self.close()
+        self._device.close()
+
+
+class LiveCamera(Camera):
+    """Gives the newest frame of a device that a thread reads, and opens the device again when it is lost.
+
+    Limits in time are kept by the thread that takes the frames, so a device that hangs can't hang it. Memory holds one
+    frame besides the one being read.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Device],
+        *,
+        open_timeout_s: float,
+        read_timeout_s: float,
+        on_event: Callable[[str], None],
+    ) -> None:
+        """Open the device with `connect`, in a thread; raises what it raises, or CameraError when it takes too long."""
+        self._name = name
+        self._connect = connect
+        self._open_timeout_s = open_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._on_event = on_event
+        self._news = threading.Condition()  # its lock is reentrant, as a signal handler needs
+        self._closed = False
+        self._readers: list[_Reader] = []
+        self._open(first_sequence=0)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the newest frame each time, waiting for one that was not given yet."""
+        while not self._closed:
+            try:
+                frame = self._take()
+            except CameraError as error:
+                self._recover(error)
+            else:
+                if frame is None:
+                    return
+                yield frame
+
+    def close(self) -> None:
+        """End the iteration and tell the threads to end."""
+        self._closed = True
+        with self._news:
+            for reader in self._readers:
+                reader.stopped = True
+            self._news.notify_all()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close, and wait for the threads; one that hangs in its device is left behind."""
+        self.close()
+        for reader in self._readers:
+            reader.join(timeout=1)
+
+    def _open(self, first_sequence: int) -> None:
+        """Start a reader and wait until it has its device; raises CameraError when it has not in time."""
+        self._readers = [reader for reader in self._readers if reader.is_alive()]
+        if len(self._readers) >= MAX_HUNG:
+            raise CameraError("the device hangs; unplug it and plug it in again")
+        reader = _Reader(self._connect, self._news, first_sequence, self._open_timeout_s, self._read_timeout_s)
+        self._readers.append(reader)
+        reader.start()
+        with self._news:
+            try:
+                while not (reader.opened or self._closed):
+                    self._wait_for(
+                        reader, f"the camera does not answer in {self._open_timeout_s:g} s; check its cable and power"
+                    )
+            finally:
+                reader.stopped = self._closed or not reader.opened
+
+    def _take(self) -> Frame | None:
+        """Return the newest frame when there is one; None when the source has ended or the camera was closed."""
+        reader = self._readers[-1]
+        frame = None
+        with self._news:
+            while not self._closed:
+                # What lay here while the device went silent is old, so the silence is looked at first.
+                if reader.ended or (reader.newest and not reader.problem and reader.remaining_s() > 0):
+                    frame, reader.newest = reader.newest, None
+                    break
+                self._wait_for(reader, f"no frame came for {self._read_timeout_s:g} s")
+            damaged, reader.damaged = reader.damaged, None
+        if damaged:
+            self._on_event(f"camera {self._name}: frame left out: {damaged}")
+        return frame
+
+    def _wait_for(self, reader: "_Reader", late: str) -> None:
+        """Wait, holding the lock, for the reader's next news; raises its error, or CameraError when it is late."""
+        if reader.problem:
+            raise reader.problem
+        if reader.remaining_s() <= 0:
+            raise CameraError(late)
+        self._news.wait(reader.remaining_s())
+
+    def _recover(self, error: CameraError) -> None:
+        """Open the device again and again, with growing pauses, until it is back or the camera is closed."""
+        lost_s = time.monotonic()
+        for attempt in itertools.count():
+            reader = self._readers[-1]
+            reader.stopped = True
+            pause_s = min(2**attempt, LONGEST_PAUSE_S)
+            word = "still lost" if attempt else "lost"
+            self._on_event(f"camera {self._name} {word}: {error}; trying again in {pause_s} s")
+            with self._news:
+                self._news.wait_for(lambda: self._closed, pause_s)
+            if self._closed:
+                return
+            try:
+                self._open(first_sequence=reader.sequence)
+            except CameraError as again:
+                error = again
+            else:
+                self._on_event(f"camera {self._name} is back after {time.monotonic() - lost_s:.0f} s")
+                return
+
+
+class _Reader(threading.Thread):
+    """Opens a device and reads it until it ends, is lost, or `stopped`; its fields are guarded by `news`."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Device],
+        news: threading.Condition,
+        first_sequence: int,
+        open_timeout_s: float,
+        read_timeout_s: float,
+    ) -> None:
+        super().__init__(name="camera", daemon=True)
+        self._connect = connect
+        self._news = news
+        self._read_timeout_s = read_timeout_s
+        self._deadline_s = time.monotonic() + open_timeout_s
+        self.stopped = False
+        self.sequence = first_sequence
+        self.opened = False
+        self.ended = False
+        self.newest: Frame | None = None
+        self.damaged: InputError | None = None
+        self.problem: CameraError | InputError | None = None
+
+    def remaining_s(self) -> float:
+        """Return the seconds that the device has left to answer; below 0, it is late."""
+        return self._deadline_s - time.monotonic()
+
+    def run(self) -> None:
+        """Read the device; whatever it raises is kept for the thread that takes the frames."""
+        try:
+            with closing(self._connect()) as device:
+                with self._news:
+                    self.opened = True
+                    self._tell_alive(device.interval_s)
+                self._read(device)
+        except (CameraError, InputError) as error:
+            with self._news:
+                self.problem = error
+        finally:
+            with self._news:
+                self.ended = self.problem is None
+                self._news.notify_all()
+
+    def _read(self, device: Device) -> None:
+        due_s = time.monotonic()
+        while not self._stopped_before(due_s) and device.grab():
+            frame = damaged = None
+            try:
+                frame = _frame(device, self.sequence)
+            except InputError as error:
+                damaged = error
+            due_s = max(due_s + device.interval_s, time.monotonic() - device.interval_s)  # late: no burst to catch up
+            with self._news:
+                self.sequence += 1
+                if frame:
+                    self.newest = frame
+                    self._tell_alive(device.interval_s)
+                else:
+                    self.damaged = damaged
+                    self._news.notify_all()
+
+    def _stopped_before(self, due_s: float) -> bool:
+        with self._news:
+            return self._news.wait_for(lambda: self.stopped, max(due_s - time.monotonic(), 0))
+
+    def _tell_alive(self, interval_s: float) -> None:
+        self._deadline_s = time.monotonic() + interval_s + self._read_timeout_s
+        self._news.notify_all()
+
+
+def _frame(device: Device, sequence: int) -> Frame:
+    """Return the frame that the device has grabbed; raises InputError when it is damaged."""
+    monotonic_ns, captured_at = time.monotonic_ns(), datetime.now(UTC)
+    image = device.retrieve()
+    grab_ms = (time.monotonic_ns() - monotonic_ns) / 1e6
+    return Frame(image, sequence, monotonic_ns, captured_at, device.source, grab_ms, device.settings)

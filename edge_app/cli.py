@@ -1,0 +1,63 @@
+"""The command `leukoscope`: subcommands are loaded only when they are called."""
+
+import importlib
+import sys
+
+import click
+
+from edge_app import __version__
+from edge_app.errors import LeukoscopeError
+
+# name → (module, one line of help); each module has a click command `command`
+COMMANDS = {
+    "demo": ("edge_app.commands.demo", "Classify the shipped, drawn frames: nothing else is needed."),
+    "run": ("edge_app.commands.run", "Judge the frames of a camera, one verdict a frame."),
+    "classify": ("edge_app.commands.classify", "Judge image files and folders."),
+    "cameras": ("edge_app.commands.cameras", "List the cameras of this device."),
+    "doctor": ("edge_app.commands.doctor", "Say what this device has and what is missing."),
+    "bundle": ("edge_app.commands.bundle", "Show or verify a bundle."),
+    "dataset": ("train.commands.dataset", "Build a data set from folders of smear images."),
+    "train": ("train.commands.train", "Train a model on a data set."),
+    "evaluate": ("train.commands.evaluate", "Measure a trained model on a part of its data set."),
+    "export": ("export.command", "Turn a trained model into bundles."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands' names and help, and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return one subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]}.command is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="leukoscope")
+def leukoscope() -> None:
+    """Leukaemia smear classifiers on devices attached to a microscope.
+
+    For Research Use Only. Not for use in diagnostic procedures.
+    """
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line on stderr and its exit code."""
+    try:
+        leukoscope.main(standalone_mode=True)
+    except LeukoscopeError as error:
+        click.echo(f"leukoscope: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,1 @@
+"""The subcommands of the device side, one module each."""

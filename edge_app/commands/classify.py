@@ -1,0 +1,57 @@
+"""The command `leukoscope classify`."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from edge_app.cameras import Frame
+from edge_app.commands.options import classifier_options, load_classifier, show
+from edge_app.errors import InputError
+from edge_app.images import find_images, read_image
+
+
+@click.command(epilog="Example: leukoscope classify smear.jpg folder/ --json > verdicts.jsonl")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@classifier_options
+def command(paths: tuple[Path, ...], bundle: Path | None, threads: int, as_json: bool) -> None:
+    """Judge image files and folders of them, a line each; broken ones are listed at the end (exit code 3)."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    classifier = load_classifier(bundle, threads)
+    failures: list[str] = []
+
+    def failed(path: Path, error: InputError) -> None:
+        failures.append(str(error))
+        if as_json:
+            click.echo(json.dumps({"source": str(path), "error": str(error)}))
+
+    files: list[Path] = []
+    for path in paths:
+        try:
+            files += find_images(path)
+        except InputError as error:
+            failed(path, error)
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
+        task = progress.add_task("classify", total=len(files), visible=len(files) > 1)
+        for index, path in enumerate(files):
+            try:
+                line = show(classifier.judge(_read(path, index)), as_json)
+            except InputError as error:
+                failed(path, error)
+            else:
+                click.echo(line)
+            progress.advance(task)
+    if failures:
+        total = len(files) + len(failures)
+        raise InputError("\n  ".join([f"{len(failures)} of {total} could not be judged; mend or remove them:", *failures]))
+
+
+def _read(path: Path, index: int) -> Frame:
+    started = time.monotonic_ns()
+    image = read_image(path)
+    taken = time.monotonic_ns()
+    return Frame(image, index, taken, datetime.now(UTC), str(path), (taken - started) / 1e6, {})

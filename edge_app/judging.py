@@ -1,0 +1,133 @@
+"""From logits and figures to a verdict, or to the reason why there is none."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from edge_app.quality import Level, Quality, Share
+from edge_app.records import Record
+
+Reason = Literal["no_stained_cell", "too_dark", "clipped", "out_of_focus", "stain_out_of_range", "low_confidence"]
+
+REASONS: dict[Reason, str] = {
+    "no_stained_cell": "no stained cell in the field: move to one with cells, or check the stain",
+    "too_dark": "too dark: raise the lamp or the exposure",
+    "clipped": "burnt out: lower the lamp or the exposure",
+    "out_of_focus": "out of focus: focus again",
+    "stain_out_of_range": "colours unlike those of the training images: check white balance and stain",
+    "low_confidence": "the model is not sure: look at another field",
+}
+
+
+class Range(Record):
+    """An inclusive range."""
+
+    low: Level
+    high: Level
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> "Range":
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+        return self
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+class Limits(Record):
+    """Outside these a frame gets no label; they are set from training images (see `edge_app.quality.Quality`)."""
+
+    min_mask_fraction: Share
+    min_focus: Annotated[float, Field(ge=0)]
+    min_brightness: Level
+    max_clipped: Share
+    tint_a: Range
+    tint_b: Range
+    stain_hue: Range
+    stain_saturation: Range
+    min_confidence: Share
+
+
+class Decision(Record):
+    """How logits become a label.
+
+    temperature: the logits are divided by it before softmax (Guo et al., ICML 2017).
+    positive, threshold: the class that is named as soon as its probability reaches the threshold; without a positive
+    class the most probable one is named.
+    """
+
+    temperature: Annotated[float, Field(gt=0, le=100)] = 1.0
+    positive: str | None = None
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was decided: a label, or None and the reason; the probabilities stand in either case."""
+
+    label: str | None
+    probabilities: dict[str, float]
+    indeterminate: Reason | None
+
+
+def softmax(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float64]:
+    """Return probabilities over the last axis, in float64, of logits [..., K]."""
+    scaled = logits.astype(np.float64) / temperature
+    exponents = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
+
+
+def judge(
+    logits: npt.NDArray[np.float32], quality: Quality, classes: tuple[str, ...], decision: Decision, limits: Limits
+) -> Judgement:
+    """Return the judgement of one frame: logits [K] in the order of `classes`, and the frame's figures."""
+    probabilities = dict(zip(classes, softmax(logits, decision.temperature).tolist(), strict=True))
+    label = named(probabilities, decision)
+    reason = refusal(quality, limits)
+    # How sure the label is, on a scale where the threshold, wherever it lies, is as unsure as can be.
+    if reason is None and confidence(probabilities, decision) < limits.min_confidence:
+        reason = "low_confidence"
+    return Judgement(None if reason else label, probabilities, reason)
+
+
+def named(probabilities: dict[str, float], decision: Decision) -> str:
+    """Return the class that the decision names."""
+    if decision.positive is not None and probabilities[decision.positive] >= decision.threshold:
+        return decision.positive
+    others = {name: p for name, p in probabilities.items() if name != decision.positive}
+    return max(others, key=others.__getitem__)
+
+
+def confidence(probabilities: dict[str, float], decision: Decision) -> float:
+    """Return how sure the named class is, 0 to 1.
+
+    Without a positive class it is the largest probability. With one, the way from the threshold to certainty is mapped
+    to 0.5 … 1 on either side, so that a limit means the same for both classes.
+    """
+    if decision.positive is None:
+        return max(probabilities.values())
+    p, t = probabilities[decision.positive], decision.threshold
+    return 0.5 + 0.5 * ((p - t) / (1 - t) if p >= t else (t - p) / t)
+
+
+def refusal(quality: Quality, limits: Limits) -> Reason | None:
+    """Return why a frame can't be judged whatever the model says, or None. The most basic fault comes first."""
+    if quality.brightness < limits.min_brightness:
+        return "too_dark"
+    if quality.clipped > limits.max_clipped:
+        return "clipped"
+    if quality.mask_fraction < limits.min_mask_fraction or quality.stain_hue is None or quality.stain_saturation is None:
+        return "no_stained_cell"
+    if quality.focus < limits.min_focus:
+        return "out_of_focus"
+    in_range = (
+        quality.tint_a in limits.tint_a
+        and quality.tint_b in limits.tint_b
+        and quality.stain_hue in limits.stain_hue
+        and quality.stain_saturation in limits.stain_saturation
+    )
+    return None if in_range else "stain_out_of_range"

@@ -1,0 +1,75 @@
+"""What a frame is like, before anybody asks what it shows: focus, exposure, colour, amount of stain.
+
+All figures are taken at the model's input size, so they speak of the picture that the model gets: a frame of 2592
+pixels whose blur vanishes when it is reduced to 224 is sharp to the model.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from edge_app.preprocessing import Image, Prepared
+from edge_app.records import Record
+
+CLIPPED_LEVEL = 253  # of 255, in the darkest channel: JPEG leaves burnt-out white a little below 255
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[float, Field(ge=0, le=255)]
+
+
+class Quality(Record):
+    """Figures of one frame.
+
+    mask_fraction: share of the frame's pixels that are stained, at the frame's own size.
+    focus: variance of the Laplacian over the variance, both of the green channel; free of brightness and contrast
+    (variance of the Laplacian: Pech-Pacheco et al., ICPR 2000).
+    brightness: 95th percentile of grey, 0 to 255: the level of the background.
+    clipped: share of pixels that are burnt out in all three channels.
+    tint_a, tint_b: mean a* and b* of the whole frame, OpenCV's 8-bit CIELAB (128 is neutral).
+    stain_hue, stain_saturation: means over the stained pixels, OpenCV's 8-bit HSV; null where nothing is stained.
+    """
+
+    mask_fraction: Share
+    focus: Annotated[float, Field(ge=0)]
+    brightness: Level
+    clipped: Share
+    tint_a: Level
+    tint_b: Level
+    stain_hue: Annotated[float, Field(ge=0, le=179)] | None
+    stain_saturation: Level | None
+
+
+def measure(frame: Image, prepared: Prepared) -> Quality:
+    """Return the figures of a frame (uint8 [h, w, 3], BGR) that was prepared with `prepare`."""
+    size = prepared.model_input.shape[2], prepared.model_input.shape[1]
+    small = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+    green = small[..., 1].astype(np.float32)
+    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+    _, tint_a, tint_b, _ = cv2.mean(cv2.cvtColor(small, cv2.COLOR_BGR2LAB))
+    stain = prepared.model_input[0]
+    stained = (stain.max(axis=2) > 0).astype(np.uint8)
+    hue, saturation, _, _ = cv2.mean(cv2.cvtColor(stain, cv2.COLOR_RGB2HSV), mask=stained)
+    return Quality(
+        mask_fraction=cv2.countNonZero(prepared.mask) / prepared.mask.size,
+        focus=_variance(cv2.Laplacian(green, cv2.CV_32F)) / max(_variance(green), 1.0),
+        brightness=_percentile(grey, 0.95),
+        clipped=float(np.count_nonzero(small.min(axis=2) >= CLIPPED_LEVEL)) / grey.size,
+        tint_a=tint_a,
+        tint_b=tint_b,
+        stain_hue=hue if stained.any() else None,
+        stain_saturation=saturation if stained.any() else None,
+    )
+
+
+def _variance(image: Sequence[float] | np.ndarray[tuple[int, ...], np.dtype[np.floating]] | cv2.typing.MatLike) -> float:
+    deviation = cv2.meanStdDev(np.asarray(image))[1]
+    return float(deviation[0][0]) ** 2
+
+
+def _percentile(grey: cv2.typing.MatLike, share: float) -> float:
+    """Return the level below which a share of the pixels lies, from the histogram (much faster than a sort)."""
+    counts = np.bincount(np.asarray(grey).ravel(), minlength=256)
+    return float(np.searchsorted(np.cumsum(counts), share * grey.size))

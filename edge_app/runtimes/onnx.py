@@ -1,0 +1,123 @@
+"""ONNX models by ONNX Runtime."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from edge_app.errors import InferenceError
+from edge_app.preprocessing import Image
+from edge_app.runtimes import LIBRARIES, Executed, Logits, Model, executed_precision, import_library, in_one_line
+
+PROVIDERS = ("CPUExecutionProvider",)  # in the order of preference
+HEAVY = ("Conv", "Gemm", "MatMul")  # parts of the names of the operations that take the time
+TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}  # ONNX Runtime's name → numpy's
+LOG_FATAL_ONLY = 4
+
+
+class OnnxRuntime:
+    """A loaded ONNX model."""
+
+    def __init__(self, model: Model, session: Any, failures: tuple[type[Exception], ...]) -> None:
+        self._model = model
+        self._session = session
+        self._failures = failures
+        self._input = session.get_inputs()[0].name
+
+    def infer(self, batch: Image) -> Logits:
+        """See `Runtime.infer`."""
+        batch = self._model.check_batch(batch)
+        try:
+            logits = self._session.run(None, {self._input: batch})[0]
+        except self._failures as error:
+            raise InferenceError(f"ONNX Runtime failed on a picture: {in_one_line(error)}") from error
+        return self._model.check_logits(logits)
+
+    def describe(self) -> Executed:
+        """See `Runtime.describe`."""
+        return self._executed
+
+    def profile(self, name: str, version: str) -> None:
+        """Run once on a black picture, and keep what ONNX Runtime's profile of that run says for `describe`."""
+        self.infer(np.zeros((1, self._model.height, self._model.width, 3), np.uint8))
+        events = json.loads(Path(self._session.end_profiling()).read_bytes())
+        nodes = [each["args"] for each in events if "output_type_shape" in each.get("args", ())]
+        heavy = (each for each in nodes if any(part in each["op_name"] for part in HEAVY))
+        self._executed = Executed(
+            library=name,
+            version=version,
+            precision=executed_precision(next(iter(each["input_type_shape"][0])) for each in heavy),
+            threads=self._session.get_session_options().intra_op_num_threads,
+            device=", ".join(sorted({each["provider"] for each in nodes})),
+        )
+
+
+def library() -> tuple[str, str]:
+    """See `Loader.library`."""
+    _, name, version = import_library("onnx", "onnxruntime")
+    return name, version
+
+
+def load(model: Model, threads: int) -> OnnxRuntime:
+    """See `Loader.load`; the model has run once when it is back, as only a run tells what is executed."""
+    module, name, version = import_library("onnx", "onnxruntime")
+    failures = _failures(module)
+    try:
+        # An absent or full temporary folder is the only OSError here.
+        with TemporaryDirectory(prefix="leukoscope-") as folder:
+            options = _options(module, threads)
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder, "profile"))
+            session = module.InferenceSession(model.content, options, providers=list(PROVIDERS))
+            sides = session.get_inputs(), session.get_outputs()
+            inputs, outputs = ([(TYPES.get(each.type, each.type), each.shape) for each in side] for side in sides)
+            model.check_signature(inputs, outputs)
+            runtime = OnnxRuntime(model, session, failures)
+            runtime.profile(name, version)
+            return runtime
+    except failures as error:
+        raise InferenceError(
+            f"{name} {version} can't load the model: {in_one_line(error)}; get the bundle again, "
+            f"or a newer library: {LIBRARIES['onnx'].install} --upgrade"
+        ) from error
+    except OSError as error:
+        raise InferenceError(
+            f"ONNX Runtime can't write to the temporary folder ({error}); set TMPDIR to one that can be written"
+        ) from error
+
+
+def _options(module: ModuleType, threads: int) -> Any:
+    """Return session options for one picture at a time."""
+    options = module.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = module.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = module.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = LOG_FATAL_ONLY  # what it logs, it also raises
+    # Threads that wait busily between operations save a tenth of the time, but as they come they go on burning the
+    # core after the picture is done: 63 ms of processor a picture instead of 38 for a network of 27 ms, two threads.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def _failures(module: ModuleType) -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises; its own classes have no base in common but Exception."""
+    state = module.capi.onnxruntime_pybind11_state
+    return (
+        state.EPFail,
+        state.EngineError,
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.ModelLoaded,
+        state.NoModel,
+        state.NoSuchFile,
+        state.NotImplemented,
+        state.RuntimeException,
+        RuntimeError,
+        ValueError,  # UnicodeDecodeError: a message quotes a damaged name
+    )

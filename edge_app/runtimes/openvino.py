@@ -1,0 +1,77 @@
+"""OpenVINO models (.xml and .bin) by OpenVINO, on the CPU."""
+
+from typing import Any
+
+import numpy as np
+
+from edge_app.errors import InferenceError
+from edge_app.preprocessing import Image
+from edge_app.runtimes import LIBRARIES, Executed, Logits, Model, executed_precision, import_library, in_one_line
+
+DEVICE = "CPU"
+HEAVY = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
+
+
+class OpenVino:
+    """A loaded OpenVINO model."""
+
+    def __init__(self, model: Model, compiled: Any, executed: Executed) -> None:
+        self._model = model
+        self._request = compiled.create_infer_request()
+        self._executed = executed
+
+    def infer(self, batch: Image) -> Logits:
+        """See `Runtime.infer`."""
+        batch = self._model.check_batch(batch)
+        try:
+            logits = self._request.infer([batch])[0]
+        except (RuntimeError, ValueError) as error:
+            raise InferenceError(f"OpenVINO failed on a picture: {in_one_line(error)}") from error
+        return self._model.check_logits(logits)
+
+    def describe(self) -> Executed:
+        """See `Runtime.describe`."""
+        return self._executed
+
+
+def library() -> tuple[str, str]:
+    """See `Loader.library`."""
+    _, name, version = import_library("openvino", "openvino")
+    return name, version
+
+
+def load(model: Model, threads: int) -> OpenVino:
+    """See `Loader.load`."""
+    module, name, version = import_library("openvino", "openvino")
+    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    if model.precision == "fp32":
+        settings["INFERENCE_PRECISION_HINT"] = "f32"  # without it, a CPU that has BF16 computes in that
+    try:
+        network = module.Core().read_model(model.content, model.weights or b"")
+        inputs, outputs = ([_type_and_shape(each) for each in side] for side in (network.inputs, network.outputs))
+        model.check_signature(inputs, outputs)
+        compiled = module.Core().compile_model(network, DEVICE, settings)
+        operations = [each.get_rt_info() for each in compiled.get_runtime_model().get_ops()]
+        heavy = (str(each["runtimePrecision"].astype(str)) for each in operations if _kind(each) in HEAVY)
+        executed = Executed(
+            library=name,
+            version=version,
+            precision=executed_precision(heavy),
+            threads=compiled.get_property("INFERENCE_NUM_THREADS"),
+            device=", ".join(compiled.get_property("EXECUTION_DEVICES")),
+        )
+        return OpenVino(model, compiled, executed)
+    except (RuntimeError, ValueError) as error:
+        raise InferenceError(
+            f"{name} {version} can't load the model: {in_one_line(error)}; get the bundle again, "
+            f"or a newer library: {LIBRARIES['openvino'].install} --upgrade"
+        ) from error
+
+
+def _type_and_shape(port: Any) -> tuple[str, list[object]]:
+    shape = [each.get_length() if each.is_static else str(each) for each in port.get_partial_shape()]
+    return np.dtype(port.get_element_type().to_dtype()).name, shape
+
+
+def _kind(information: Any) -> str:
+    return str(information["layerType"].astype(str))

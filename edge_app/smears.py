@@ -1,0 +1,469 @@
+"""Draws blood-smear fields: what the demo and the tests look at where no real image may be shipped.
+
+A field is a map of optical density, one layer for each of B, G, R: red cells, platelets, smudges and nucleated cells
+add to it, then light shines through (Beer and Lambert), the lens blurs, and the sensor adds noise. The densities,
+sizes and counts in `SLIDES` were measured on real smears; no pixel of one is in here.
+
+`python -m edge_app.smears FOLDER` writes the shipped demo frames.
+"""
+
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import click
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_app.errors import InputError, LeukoscopeError
+from edge_app.preprocessing import Image
+
+Kind = Literal["healthy", "leukaemic"]
+Look = Literal["bright", "dim"]
+Plane = npt.NDArray[np.float32]
+Colour = tuple[float, float, float]
+
+
+class Nucleated(NamedTuple):
+    """Where a stained cell was drawn: centre and mean radius, in pixels of the frame."""
+
+    x: float
+    y: float
+    radius: float
+
+
+@dataclass(frozen=True)
+class Smear:
+    """A drawn field.
+
+    image: uint8 [height, width, 3], BGR.
+    nucleated: the stained cells in it; each centre is in the frame, cells may be cut by its border.
+    """
+
+    image: Image
+    nucleated: tuple[Nucleated, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slide:
+    """How one slide looks under one camera; colours are B, G, R.
+
+    light: values of the empty background (above 255 is over-exposed).
+    red_cell, nucleus, cytoplasm, granules: optical densities, in natural units.
+    cells: range of the number of nucleated cells in a field of 17 × 13 red cells (the default one).
+    radius: range of a nucleated cell's radius, in red-cell diameters.
+    pallor: how much thinner red cells are at their centre, 0 to 1.
+    chromatin: contrast of the nuclei's texture.
+    smudges: most crushed cells in a field.
+    """
+
+    light: Colour
+    red_cell: Colour
+    nucleus: Colour
+    cytoplasm: Colour
+    granules: Colour
+    cells: tuple[int, int]
+    radius: tuple[float, float]
+    pallor: float
+    chromatin: float = 1.0
+    smudges: int = 0
+
+
+# "bright" is like the over-exposed camera of the ALL image dataset, whose malignant stages differ in colour and count;
+# "dim" is like ALL-IDB1.
+SLIDES: dict[tuple[Look, Kind], tuple[Slide, ...]] = {
+    ("bright", "healthy"): (
+        Slide(
+            light=(249, 259, 251), red_cell=(0.09, 0.19, 0.19), nucleus=(0.025, 0.70, 0.44),
+            cytoplasm=(0.01, 0.20, 0.21), granules=(0.02, 0.25, 0.15), cells=(10, 17), radius=(0.48, 1.15), pallor=0.5,
+        ),
+        Slide(
+            light=(248, 258, 247), red_cell=(0.10, 0.24, 0.28), nucleus=(0.02, 0.62, 0.46),
+            cytoplasm=(0.01, 0.19, 0.21), granules=(0.02, 0.26, 0.18), cells=(9, 16), radius=(0.48, 1.2), pallor=0.45,
+        ),
+    ),
+    ("bright", "leukaemic"): (
+        Slide(
+            light=(251, 259, 248), red_cell=(0.10, 0.23, 0.26), nucleus=(0.02, 0.66, 0.47),
+            cytoplasm=(0.02, 0.32, 0.34), granules=(0.03, 0.20, 0.09), cells=(8, 13), radius=(0.76, 0.95), pallor=0.4,
+            smudges=1,
+        ),
+        Slide(
+            light=(250, 258, 243), red_cell=(0.04, 0.29, 0.36), nucleus=(0.01, 0.59, 0.41),
+            cytoplasm=(0.01, 0.33, 0.35), granules=(0.03, 0.20, 0.09), cells=(20, 31), radius=(0.62, 1.02), pallor=0.7,
+            chromatin=0.65, smudges=3,
+        ),
+        Slide(
+            light=(251, 262, 257), red_cell=(0.07, 0.16, 0.19), nucleus=(0.0, 0.40, 0.16),
+            cytoplasm=(0.02, 0.20, 0.21), granules=(0.02, 0.18, 0.05), cells=(5, 10), radius=(0.66, 0.86), pallor=0.75,
+            chromatin=0.55, smudges=1,
+        ),
+    ),
+    ("dim", "healthy"): (
+        Slide(
+            light=(147, 160, 166), red_cell=(0.21, 0.23, 0.13), nucleus=(0.16, 1.02, 0.52),
+            cytoplasm=(0.03, 0.18, 0.22), granules=(0.06, 0.26, 0.12), cells=(1, 3), radius=(0.55, 0.95), pallor=0.45,
+        ),
+    ),
+    ("dim", "leukaemic"): (
+        Slide(
+            light=(152, 162, 166), red_cell=(0.20, 0.23, 0.14), nucleus=(0.20, 1.25, 0.64),
+            cytoplasm=(0.05, 0.38, 0.42), granules=(0.10, 0.45, 0.22), cells=(9, 16), radius=(0.66, 0.9), pallor=0.3,
+        ),
+    ),
+}  # fmt: skip
+
+DEMO: dict[str, tuple[Kind, int]] = {
+    "healthy-1": ("healthy", 1),
+    "healthy-2": ("healthy", 2),
+    "healthy-3": ("healthy", 3),
+    "healthy-4": ("healthy", 4),
+    "leukaemic-1": ("leukaemic", 1),
+    "leukaemic-2": ("leukaemic", 2),
+    "leukaemic-3": ("leukaemic", 3),
+    "leukaemic-4": ("leukaemic", 4),
+}
+
+
+def draw_smear(
+    seed: int,
+    *,
+    kind: Kind,
+    height: int = 960,
+    width: int = 1280,
+    cell_px: float | None = None,
+    look: Look = "bright",
+) -> Smear:
+    """Return a drawn field; the same arguments give the same pixels.
+
+    cell_px is a red cell's diameter in pixels; by default a field is 17.5 red cells wide ("bright") or 22 ("dim").
+    In a "bright" field the nucleated cells are as dense as in the ALL image dataset, healthy or not; a "dim" healthy
+    field holds one to three of them whatever its size, as in ALL-IDB1.
+
+    Raises InputError when the seed is negative, the frame smaller than 64 × 64 pixels, or a red cell smaller than 6.
+    """
+    cell = cell_px if cell_px is not None else width / (17.5 if look == "bright" else 22.0)
+    if seed < 0 or min(height, width) < 64 or not 6 <= cell <= max(height, width):
+        raise InputError("draw a smear with a seed of 0 or more, at least 64 × 64 pixels and red cells of 6 pixels")
+    rng = np.random.default_rng([seed, kind == "leukaemic", look == "dim"])
+    slides = SLIDES[look, kind]
+    slide = slides[int(rng.integers(len(slides)))]
+    field = _Field(rng, height, width, cell, slide)
+    if look == "dim" and kind == "healthy":
+        count = int(rng.integers(slide.cells[0], slide.cells[1] + 1))
+    else:
+        count = max(1, round(rng.uniform(*slide.cells) * height * width / (237 * cell * cell)))
+    cells = field.place_nucleated(count, clump=0.5 if kind == "leukaemic" else 0.1)
+    field.draw_smudges(cells)
+    field.draw_red_cells(cells)
+    field.draw_platelets(cells)
+    for index, spot in enumerate(cells):
+        field.draw_nucleated(index, cells, _cell_type(rng, kind, spot.radius / cell))
+    return Smear(field.photograph(), tuple(cells))
+
+
+def write_demo(folder: Path, quality: int = 84) -> list[Path]:
+    """Write the frames of `DEMO` into an existing folder as JPEG; return their paths.
+
+    Raises InputError when the folder can't be written to.
+    """
+    paths = []
+    for name, (kind, seed) in DEMO.items():
+        path = folder / f"{name}.jpg"
+        encoded = cv2.imencode(".jpg", draw_smear(seed, kind=kind).image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        try:
+            path.write_bytes(encoded.tobytes())
+        except OSError as error:
+            raise InputError(f"{path} can't be written ({error.strerror}): name a folder you may write to") from error
+        paths.append(path)
+    return paths
+
+
+def _cell_type(rng: np.random.Generator, kind: Kind, size: float) -> str:
+    """Return which cell to draw; size is its radius in red-cell diameters."""
+    if kind == "leukaemic":
+        return "blast"
+    if size < 0.66:
+        return "lymphocyte"
+    return "neutrophil" if size < 0.95 and rng.random() < 0.6 else "monocyte"
+
+
+class _Field:
+    """The optical density of a field while it is drawn."""
+
+    def __init__(self, rng: np.random.Generator, height: int, width: int, cell: float, slide: Slide) -> None:
+        self.rng, self.height, self.width, self.cell, self.slide = rng, height, width, cell, slide
+        self.density = np.zeros((height, width, 3), np.float32)
+        self.fine = self._texture(0.030)
+        self.grain = self._texture(0.065)
+        self.coarse = self._texture(0.16)
+
+    def place_nucleated(self, count: int, clump: float) -> list[Nucleated]:
+        """Return places of nucleated cells; a share `clump` of them touches an earlier one."""
+        cells: list[Nucleated] = []
+        for _ in range(40 * count):
+            radius = self.cell * float(self.rng.uniform(*self.slide.radius))
+            x, y = self.rng.uniform(0, self.width), self.rng.uniform(0, self.height)
+            if cells and self.rng.random() < clump:
+                near = cells[int(self.rng.integers(len(cells)))]
+                turn, apart = self.rng.uniform(0, 2 * np.pi), 0.95 * (near.radius + radius)
+                x, y = near.x + apart * np.cos(turn), near.y + apart * np.sin(turn)
+            inside = 0 <= x < self.width and 0 <= y < self.height
+            if inside and all(np.hypot(x - c.x, y - c.y) > 0.93 * (radius + c.radius) for c in cells):
+                cells.append(Nucleated(float(x), float(y), radius))
+            if len(cells) == count:
+                break
+        return cells
+
+    def draw_red_cells(self, cells: list[Nucleated]) -> None:
+        """Draw red cells, half of them in rows and heaps, around the nucleated ones."""
+        rng, cell = self.rng, self.cell
+        wanted = round(rng.uniform(0.48, 0.72) * self.height * self.width / cell**2)
+        crowd = self._texture(2.2)
+        places: list[tuple[float, float]] = []
+        for _ in range(12 * wanted):
+            x, y = rng.uniform(-cell / 2, self.width + cell / 2), rng.uniform(-cell / 2, self.height + cell / 2)
+            touching = bool(places) and rng.random() < 0.5
+            if touching:
+                near = places[int(rng.integers(len(places)))]
+                turn, apart = rng.uniform(0, 2 * np.pi), cell * rng.uniform(0.6, 1.0)
+                x, y = near[0] + apart * np.cos(turn), near[1] + apart * np.sin(turn)
+            if rng.random() > 0.75 + 0.35 * crowd[_inside(y, self.height), _inside(x, self.width)]:
+                continue
+            if any(math.hypot(x - c.x, y - c.y) < c.radius + 0.42 * cell for c in cells):
+                continue
+            if all(math.hypot(x - a, y - b) > cell * (0.58 if touching else 0.95) for a, b in places):
+                places.append((float(x), float(y)))
+            if len(places) == wanted:
+                break
+        thickness = np.zeros((self.height, self.width), np.float32)
+        heaps = self._texture(1.5)
+        for x, y in places:
+            self._red_cell(thickness, x, y, float(heaps[_inside(y, self.height), _inside(x, self.width)]))
+        self.density += thickness[..., np.newaxis] * np.asarray(self.slide.red_cell, np.float32)
+
+    def draw_platelets(self, cells: list[Nucleated]) -> None:
+        """Draw platelets: small granular bodies, now and then in a clump."""
+        for _ in range(int(self.rng.integers(3, 12))):
+            x, y = self.rng.uniform(0, self.width), self.rng.uniform(0, self.height)
+            if any(np.hypot(x - c.x, y - c.y) < 1.3 * c.radius for c in cells):
+                continue
+            for _ in range(int(self.rng.integers(1, 6)) if self.rng.random() < 0.2 else 1):
+                x, y = x + self.rng.normal(0, 0.2 * self.cell), y + self.rng.normal(0, 0.2 * self.cell)
+                radius = self.cell * self.rng.uniform(0.06, 0.15)
+                where, dx, dy = self._patch(x, y, 2 * radius + 4)
+                body = _cover(self._outline(dx, dy, radius, 0.12), 0.5 * radius)
+                stain = body * (0.55 + 0.30 * self.grain[where] + 0.2 * self.fine[where]).clip(0.1, 1.2)
+                self._add(where, stain, self.slide.nucleus)
+
+    def draw_smudges(self, cells: list[Nucleated]) -> None:
+        """Draw crushed cells: pale, pink, fibrous patches without an outline."""
+        for _ in range(int(self.rng.integers(0, self.slide.smudges + 1))):
+            x, y = self.rng.uniform(0, self.width), self.rng.uniform(0, self.height)
+            radius = self.cell * self.rng.uniform(0.7, 1.3)
+            if any(np.hypot(x - c.x, y - c.y) < c.radius + radius for c in cells):
+                continue
+            where, dx, dy = self._patch(x, y, 2.0 * radius)
+            depth = self._outline(dx, dy, radius, 0.16) + 0.16 * radius * self.coarse[where]
+            turn = self.rng.uniform(0, np.pi)
+            fibres = np.sin((dx * np.cos(turn) + dy * np.sin(turn)) * 14 / self.cell + 2.0 * self.coarse[where])
+            stain = _cover(depth, 0.5 * radius) * (0.75 + 0.14 * self.grain[where] + 0.12 * fibres).clip(0, 1.1)
+            self._add(where, stain, self.slide.granules)
+
+    def draw_nucleated(self, index: int, cells: list[Nucleated], kind: str) -> None:
+        """Draw one nucleated cell, flattened where it touches another."""
+        rng, (x, y, radius) = self.rng, cells[index]
+        where, dx, dy = self._patch(x, y, 1.35 * radius)
+        wobble = {"blast": 0.05, "lymphocyte": 0.035, "neutrophil": 0.03, "monocyte": 0.06}[kind]
+        body = self._outline(dx, dy, radius, wobble)
+        for other in (*cells[:index], *cells[index + 1 :]):
+            apart = float(np.hypot(other.x - x, other.y - y))
+            if apart < 1.3 * (radius + other.radius):
+                border = (apart**2 + radius**2 - other.radius**2) / (2 * apart)
+                body = np.minimum(body, border - (dx * (other.x - x) + dy * (other.y - y)) / apart)
+        strength = rng.uniform(0.82, 1.22)
+        if kind == "neutrophil":
+            nucleus, strength = self._lobes(dx, dy, radius), 0.95 * strength
+        elif kind == "lymphocyte":
+            shift = 0.05 * radius * rng.normal(size=2)
+            nucleus = self._outline(dx - shift[0], dy - shift[1], radius * rng.uniform(0.84, 0.93), 0.03)
+            strength *= rng.uniform(1.2, 2.3)
+        elif kind == "monocyte":
+            shift = 0.07 * radius * rng.normal(size=2)
+            nucleus = self._outline(dx - shift[0], dy - shift[1], radius * rng.uniform(0.8, 0.93), 0.06)
+            nucleus = self._indent(nucleus, dx, dy, radius, rng.uniform(0.3, 0.75))
+            strength *= rng.uniform(0.6, 1.0)
+        else:
+            shift = 0.025 * radius * rng.normal(size=2)
+            nucleus = self._outline(dx - shift[0], dy - shift[1], radius * rng.uniform(0.9, 0.98), 0.045)
+            if rng.random() < 0.4:
+                nucleus = self._indent(nucleus, dx, dy, radius, rng.uniform(0.1, 0.35))
+        nucleus = np.minimum(nucleus, body - 0.02 * radius)
+        self._stain(where, body, nucleus, kind, float(strength))
+        if kind == "blast":
+            self._nucleoli(x, y, radius)
+
+    def photograph(self) -> Image:
+        """Return the frame: light through the density, lens, sensor."""
+        rng, shape = self.rng, (self.height, self.width)
+        down, across = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j].astype(np.float32)
+        tilt = rng.normal(0, 0.012, 2).astype(np.float32)
+        edge = (across - rng.normal(0, 0.15)) ** 2 + (down - rng.normal(0, 0.15)) ** 2
+        shade = 1 + 0.006 * self._texture(3.0) + 0.002 * self.coarse + tilt[0] * across + tilt[1] * down
+        dark = rng.uniform(0.02, 0.05)
+        # a lens focuses blue a little worse; the camera's own sharpening puts faint halos back around edges
+        focus = self.cell * rng.uniform(0.014, 0.024)
+        planes = []
+        for k, (fall_off, blur) in enumerate(((0.7, 1.25), (1.0, 1.0), (1.1, 1.1))):
+            light = self.slide.light[k] * rng.normal(1, 0.006) * (shade - fall_off * dark * edge)
+            planes.append(cv2.GaussianBlur(np.exp(-self.density[..., k]) * light, (0, 0), focus * blur))
+        frame = cv2.merge(planes)
+        frame += 0.35 * (frame - cv2.GaussianBlur(frame, (0, 0), 2.2 * focus))
+        noise = rng.standard_normal((*shape, 3), np.float32)
+        noise = 1.6 * cv2.GaussianBlur(noise, (0, 0), 0.7)
+        frame += noise * np.sqrt(frame.clip(1, 255) / 90)
+        return np.asarray(np.rint(frame.clip(0, 255)), np.uint8)
+
+    def _red_cell(self, thickness: Plane, x: float, y: float, heap: float) -> None:
+        """Add a red cell to the layer's thickness; the higher the heap, the fuller and the less in focus it is."""
+        rng, radius = self.rng, self.cell * self.rng.normal(0.5, 0.04)
+        where, dx, dy = self._patch(x, y, 1.4 * radius)
+        depth = self._outline(dx, dy, radius, 0.045)
+        if rng.random() < 0.06:  # crenated
+            angle = np.arctan2(dy, dx)
+            spines = np.cos(int(rng.integers(8, 13)) * angle + 1.2 * np.cos(2 * angle + rng.uniform(0, 2 * np.pi)))
+            depth += radius * rng.uniform(0.02, 0.05) * spines * (1 + 0.5 * np.cos(angle))
+        out = np.maximum(1 - depth / radius, 0)
+        pallor = np.clip(self.slide.pallor + rng.normal(0, 0.2) - 0.15 * heap, 0, 0.92)
+        hollow = pallor * np.exp(-((out / rng.uniform(0.35, 0.6)) ** rng.uniform(2.5, 5)))
+        rim = rng.uniform(0.05, 0.3) * np.exp(-(((out - 0.82) / 0.1) ** 2))
+        soft = self.cell * np.clip(0.08 + 0.03 * heap + rng.normal(0, 0.025), 0.04, 0.2)
+        body = _cover(depth, float(soft)) * (1 - hollow + rim) * rng.normal(1 + 0.1 * heap, 0.12)
+        body *= 1 + 0.07 * self.coarse[where] + 0.035 * self.grain[where]
+        halo = 0.08 * np.exp(-(((depth + 0.07 * self.cell) / (0.04 * self.cell)) ** 2))
+        # cells that lie on each other make room, so the layer is thinner than their sum
+        below = thickness[where]
+        thickness[where] = below + body - 0.5 * np.minimum(below.clip(0), body) - halo
+
+    def _stain(self, where: tuple[slice, slice], body: Plane, nucleus: Plane, kind: str, strength: float) -> None:
+        """Lay cytoplasm and nucleus over what is there; body and nucleus are depths in pixels."""
+        rng, slide, edge = self.rng, self.slide, 0.05 * self.cell
+        covered = _cover(body, edge)
+        self.density[where] *= 1 - 0.9 * covered[..., np.newaxis]
+        inner = _cover(nucleus, 0.7 * edge)
+        if kind == "neutrophil":
+            speckle = 0.75 + 0.22 * self.fine[where] + 0.18 * self.grain[where]
+            self._add(where, (covered - inner).clip(0, 1) * speckle.clip(0.2, 1.8), slide.granules)
+        else:
+            tone = {"blast": 1.0, "lymphocyte": 0.9, "monocyte": 0.8}[kind] * rng.uniform(0.85, 1.15)
+            cloudy = tone * (1 + 0.12 * self.coarse[where] + 0.10 * self.grain[where])
+            self._add(where, (covered - inner).clip(0, 1) * cloudy, slide.cytoplasm)
+        coarse = {"blast": 0.033, "lymphocyte": 0.066, "neutrophil": 0.06, "monocyte": 0.055}[kind]
+        chromatin = 0.055 * self.fine[where] + 0.075 * self.grain[where] + coarse * self.coarse[where]
+        chromatin *= slide.chromatin
+        membrane = 0.14 * np.exp(-((nucleus / (0.05 * self.cell) - 0.8) ** 2))
+        uneven = 1 + 0.12 * rng.normal() * np.tanh(nucleus / self.cell) + chromatin + membrane
+        tint = rng.normal(1, 0.05 if kind == "blast" else 0.1)
+        colour = (slide.nucleus[0], slide.nucleus[1], slide.nucleus[2] * tint)
+        self._add(where, inner * strength * uneven, colour)
+        # the gaps between chromatin strands are pinker than the strands
+        self.density[where][..., 2] += inner * 0.06 * colour[2] * slide.chromatin * self.grain[where]
+
+    def _nucleoli(self, x: float, y: float, radius: float) -> None:
+        for _ in range(int(self.rng.integers(0, 4))):
+            turn, out = self.rng.uniform(0, 2 * np.pi), radius * self.rng.uniform(0.1, 0.6)
+            size = radius * self.rng.uniform(0.08, 0.16)
+            where, dx, dy = self._patch(x + out * np.cos(turn), y + out * np.sin(turn), 2.2 * size)
+            spot = _cover(self._outline(dx, dy, size, 0.08), 0.9 * size)
+            ring = np.exp(-(((np.hypot(dx, dy) - size) / (0.4 * size)) ** 2))
+            self.density[where] *= (1 - self.slide.chromatin * (0.2 * spot - 0.05 * ring))[..., np.newaxis]
+
+    def _lobes(self, dx: Plane, dy: Plane, radius: float) -> Plane:
+        """Return the depth of a nucleus of two to five lobes on a bent thread."""
+        rng, count = self.rng, int(self.rng.integers(2, 6))
+        start, step = rng.uniform(0, 2 * np.pi), rng.uniform(0.85, 1.15) * (2 * np.pi if count > 2 else 4.0) / (count + 1)
+        depth = np.full_like(dx, -radius)
+        last: tuple[float, float] | None = None
+        for k in range(count):
+            out = radius * rng.uniform(0.38, 0.5)
+            here = (out * np.cos(start + k * step), out * np.sin(start + k * step))
+            size = radius * rng.uniform(0.24, 0.31) * (1.25 if count < 4 else 1.0)
+            depth = np.maximum(depth, self._outline(dx - here[0], dy - here[1], size, 0.07))
+            if last is not None:
+                depth = np.maximum(depth, 0.09 * radius - _distance(dx, dy, last, here))
+            last = here
+        return depth
+
+    def _indent(self, depth: Plane, dx: Plane, dy: Plane, radius: float, size: float) -> Plane:
+        """Return the depth with a bite taken out of the border; its radius is `size` of the cell's."""
+        turn, out, round_off = self.rng.uniform(0, 2 * np.pi), radius * (0.95 + 0.35 * size), 0.05 * radius
+        bite = self._outline(dx - out * np.cos(turn), dy - out * np.sin(turn), size * radius, 0.08)
+        return np.asarray(-round_off * np.logaddexp(-depth / round_off, bite / round_off), np.float32)
+
+    def _outline(self, dx: Plane, dy: Plane, radius: float, wobble: float) -> Plane:
+        """Return how deep (pixels, negative outside) each point lies in an irregular disc around 0, 0."""
+        turn, stretch = self.rng.uniform(0, np.pi), 1 + abs(self.rng.normal(0, 1.6 * wobble))
+        along = (dx * np.cos(turn) + dy * np.sin(turn)) / stretch
+        across = (dy * np.cos(turn) - dx * np.sin(turn)) * stretch
+        angle = np.arctan2(across, along)
+        edge = np.ones_like(angle)
+        for k in range(2, 7):
+            edge += wobble / (k - 1) * self.rng.normal() * np.cos(k * angle + self.rng.uniform(0, 2 * np.pi))
+        return np.asarray(radius * edge - np.hypot(along, across), np.float32)
+
+    def _patch(self, x: float, y: float, reach: float) -> tuple[tuple[slice, slice], Plane, Plane]:
+        """Return the part of the frame within reach of a point, and its pixels' distances from it in x and y."""
+        left, right = np.clip([int(x - reach), int(x + reach) + 2], 0, self.width)
+        top, bottom = np.clip([int(y - reach), int(y + reach) + 2], 0, self.height)
+        dy, dx = np.mgrid[top:bottom, left:right].astype(np.float32)
+        return (slice(top, bottom), slice(left, right)), dx - np.float32(x), dy - np.float32(y)
+
+    def _add(self, where: tuple[slice, slice], amount: Plane, colour: Colour) -> None:
+        self.density[where] += amount[..., np.newaxis] * np.asarray(colour, np.float32)
+
+    def _texture(self, scale: float) -> Plane:
+        """Return noise of mean 0 and deviation 1 whose grains are `scale` of a red cell."""
+        sigma = max(0.5, scale * self.cell)
+        shrink = max(1, int(sigma / 2))  # coarse noise is made small and enlarged: a wide blur takes seconds
+        noise = self.rng.standard_normal((self.height // shrink + 8, self.width // shrink + 8), np.float32)
+        noise = cv2.GaussianBlur(noise, (0, 0), sigma / shrink)
+        noise = cv2.resize(noise, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_CUBIC)
+        noise = noise[: self.height, : self.width]
+        return np.asarray((noise - float(np.mean(noise))) / float(np.std(noise)), np.float32)
+
+
+def _inside(position: float, size: int) -> int:
+    """Return the nearest pixel's index along an axis of that size."""
+    return min(max(int(position), 0), size - 1)
+
+
+def _cover(depth: Plane, softness: float) -> Plane:
+    """Return how much of each pixel lies inside, 0 to 1, with an edge `softness` pixels wide."""
+    share = np.clip(depth / max(softness, 1.0) + 0.5, 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def _distance(dx: Plane, dy: Plane, a: tuple[float, float], b: tuple[float, float]) -> Plane:
+    """Return each point's distance in pixels from the line between a and b."""
+    ux, uy = b[0] - a[0], b[1] - a[1]
+    share = np.clip(((dx - a[0]) * ux + (dy - a[1]) * uy) / (ux * ux + uy * uy + 1e-6), 0, 1)
+    return np.asarray(np.hypot(dx - a[0] - share * ux, dy - a[1] - share * uy), np.float32)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def command(folder: Path) -> None:
+    """Write the demo frames into FOLDER."""
+    for path in write_demo(folder):
+        click.echo(f"{path} {path.stat().st_size // 1024} KiB")
+
+
+if __name__ == "__main__":
+    try:
+        command()
+    except LeukoscopeError as error:
+        click.echo(f"smears: {error}", err=True)
+        sys.exit(error.exit_code)
