@@ -33,7 +33,9 @@ class Cell:
 def find_cells(mask: Image) -> list[Cell]:
     """Return the cells of a mask (uint8 [h, w], 255 where stained), in no fixed order."""
     scale = max(1, -(-max(mask.shape) // WORK_SIDE))
-    small = np.asarray(cv2.medianBlur(np.ascontiguousarray(mask[::scale, ::scale]), 5), np.uint8)
+    small = cv2.medianBlur(np.ascontiguousarray(mask[::scale, ::scale]), 5)
+    small[[0, -1]] = 0  # depth is measured from the edge of the frame, too
+    small[:, [0, -1]] = 0
     _, labels, stats, _ = cv2.connectedComponentsWithStats(small, connectivity=8)
     depth = np.asarray(cv2.distanceTransform(small, cv2.DIST_L2, 3), np.float32)
     components = []  # (inscribed radius, box, depth inside the component and 0 outside)
@@ -54,7 +56,7 @@ def find_cells(mask: Image) -> list[Cell]:
 
 
 def _weighted_median(radii: list[float]) -> float:
-    """Return the radius below which half of the stained area lies: debris hardly counts, and a clump counts as cells."""
+    """Return the radius below which half of the stained area lies: debris hardly counts."""
     ordered = np.sort(np.asarray(radii))
     weights = np.cumsum(ordered**2)
     return float(ordered[np.searchsorted(weights, weights[-1] / 2)])
@@ -66,7 +68,7 @@ def _split(inside: npt.NDArray[np.float32], typical: float) -> list[npt.NDArray[
     size = 2 * round(CENTRE_DISTANCE * typical / 2) + 1
     highest = np.asarray(cv2.dilate(smooth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))))
     centres = ((smooth >= highest) & (inside >= SMALLEST_RADIUS * typical)).astype(np.uint8)
-    count, marks = cv2.connectedComponents(centres, connectivity=8)
+    count = int(cv2.connectedComponents(centres, connectivity=8)[0])
     body = inside > 0
     if count <= 2:
         return [body]

@@ -120,7 +120,11 @@ def refusal(quality: Quality, limits: Limits) -> Reason | None:
         return "too_dark"
     if quality.clipped > limits.max_clipped:
         return "clipped"
-    if quality.mask_fraction < limits.min_mask_fraction or quality.stain_hue is None or quality.stain_saturation is None:
+    if (
+        quality.mask_fraction < limits.min_mask_fraction
+        or quality.stain_hue is None
+        or quality.stain_saturation is None
+    ):
         return "no_stained_cell"
     if quality.focus < limits.min_focus:
         return "out_of_focus"

@@ -64,7 +64,9 @@ def measure(frame: Image, prepared: Prepared) -> Quality:
     )
 
 
-def _variance(image: Sequence[float] | np.ndarray[tuple[int, ...], np.dtype[np.floating]] | cv2.typing.MatLike) -> float:
+def _variance(
+    image: Sequence[float] | np.ndarray[tuple[int, ...], np.dtype[np.floating]] | cv2.typing.MatLike,
+) -> float:
     deviation = cv2.meanStdDev(np.asarray(image))[1]
     return float(deviation[0][0]) ** 2
 

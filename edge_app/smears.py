@@ -77,12 +77,12 @@ class Slide:
 SLIDES: dict[tuple[Look, Kind], tuple[Slide, ...]] = {
     ("bright", "healthy"): (
         Slide(
-            light=(249, 259, 251), red_cell=(0.09, 0.19, 0.19), nucleus=(0.025, 0.70, 0.44),
-            cytoplasm=(0.01, 0.20, 0.21), granules=(0.02, 0.25, 0.15), cells=(10, 17), radius=(0.48, 1.15), pallor=0.5,
+            light=(249, 259, 251), red_cell=(0.09, 0.19, 0.19), nucleus=(0.025, 0.70, 0.50),
+            cytoplasm=(0.01, 0.20, 0.21), granules=(0.02, 0.25, 0.15), cells=(9, 15), radius=(0.44, 1.2), pallor=0.5,
         ),
         Slide(
-            light=(248, 258, 247), red_cell=(0.10, 0.24, 0.28), nucleus=(0.02, 0.62, 0.46),
-            cytoplasm=(0.01, 0.19, 0.21), granules=(0.02, 0.26, 0.18), cells=(9, 16), radius=(0.48, 1.2), pallor=0.45,
+            light=(248, 258, 247), red_cell=(0.10, 0.24, 0.28), nucleus=(0.02, 0.62, 0.50),
+            cytoplasm=(0.01, 0.19, 0.21), granules=(0.02, 0.26, 0.18), cells=(8, 14), radius=(0.44, 1.2), pallor=0.45,
         ),
     ),
     ("bright", "leukaemic"): (
@@ -94,12 +94,12 @@ SLIDES: dict[tuple[Look, Kind], tuple[Slide, ...]] = {
         Slide(
             light=(250, 258, 243), red_cell=(0.04, 0.29, 0.36), nucleus=(0.01, 0.59, 0.41),
             cytoplasm=(0.01, 0.33, 0.35), granules=(0.03, 0.20, 0.09), cells=(20, 31), radius=(0.62, 1.02), pallor=0.7,
-            chromatin=0.65, smudges=3,
+            chromatin=0.5, smudges=3,
         ),
         Slide(
             light=(251, 262, 257), red_cell=(0.07, 0.16, 0.19), nucleus=(0.0, 0.40, 0.16),
             cytoplasm=(0.02, 0.20, 0.21), granules=(0.02, 0.18, 0.05), cells=(5, 10), radius=(0.66, 0.86), pallor=0.75,
-            chromatin=0.55, smudges=1,
+            chromatin=0.3, smudges=1,
         ),
     ),
     ("dim", "healthy"): (
@@ -188,7 +188,7 @@ def _cell_type(rng: np.random.Generator, kind: Kind, size: float) -> str:
         return "blast"
     if size < 0.66:
         return "lymphocyte"
-    return "neutrophil" if size < 0.95 and rng.random() < 0.6 else "monocyte"
+    return "neutrophil" if size < 1.0 and rng.random() < 0.8 else "monocyte"
 
 
 class _Field:
@@ -284,7 +284,7 @@ class _Field:
             if apart < 1.3 * (radius + other.radius):
                 border = (apart**2 + radius**2 - other.radius**2) / (2 * apart)
                 body = np.minimum(body, border - (dx * (other.x - x) + dy * (other.y - y)) / apart)
-        strength = rng.uniform(0.82, 1.22)
+        strength = rng.uniform(0.72, 1.2)
         if kind == "neutrophil":
             nucleus, strength = self._lobes(dx, dy, radius), 0.95 * strength
         elif kind == "lymphocyte":
@@ -364,9 +364,9 @@ class _Field:
         coarse = {"blast": 0.033, "lymphocyte": 0.066, "neutrophil": 0.06, "monocyte": 0.055}[kind]
         chromatin = 0.055 * self.fine[where] + 0.075 * self.grain[where] + coarse * self.coarse[where]
         chromatin *= slide.chromatin
-        membrane = 0.14 * np.exp(-((nucleus / (0.05 * self.cell) - 0.8) ** 2))
+        membrane = 0.12 * slide.chromatin * np.exp(-((nucleus / (0.05 * self.cell) - 0.8) ** 2))
         uneven = 1 + 0.12 * rng.normal() * np.tanh(nucleus / self.cell) + chromatin + membrane
-        tint = rng.normal(1, 0.05 if kind == "blast" else 0.1)
+        tint = rng.normal(1, 0.07 if kind == "blast" else 0.12)
         colour = (slide.nucleus[0], slide.nucleus[1], slide.nucleus[2] * tint)
         self._add(where, inner * strength * uneven, colour)
         # the gaps between chromatin strands are pinker than the strands
@@ -384,7 +384,10 @@ class _Field:
     def _lobes(self, dx: Plane, dy: Plane, radius: float) -> Plane:
         """Return the depth of a nucleus of two to five lobes on a bent thread."""
         rng, count = self.rng, int(self.rng.integers(2, 6))
-        start, step = rng.uniform(0, 2 * np.pi), rng.uniform(0.85, 1.15) * (2 * np.pi if count > 2 else 4.0) / (count + 1)
+        start, step = (
+            rng.uniform(0, 2 * np.pi),
+            rng.uniform(0.85, 1.15) * (2 * np.pi if count > 2 else 4.0) / (count + 1),
+        )
         depth = np.full_like(dx, -radius)
         last: tuple[float, float] | None = None
         for k in range(count):

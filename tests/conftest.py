@@ -3,7 +3,15 @@
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+
+from edge_app.preprocessing import Preprocessing
+from train.dataset import build_dataset
+from train.evaluation import evaluate
+from train.recipe import load_recipe
+from train.run import train
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,4 +36,48 @@ def smears() -> Path:
     folder = Path(os.environ.get("LEUKOSCOPE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip("the real images are not here: LEUKOSCOPE_TEST_DATA names their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kaggle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the layouts of both published data sets, with drawn pictures of 96 pixels in it."""
+    folder = tmp_path_factory.mktemp("published")
+    for stage, cells in {"Benign": 1, "Early": 4, "Pre": 7, "Pro": 10}.items():
+        target = folder / "all" / "Original" / stage
+        target.mkdir(parents=True)
+        prefix = "WBC-Benign" if stage == "Benign" else f"WBC-Malignant-{stage}"
+        for number in range(1, 21):
+            draw_cells(target / f"{prefix}-{number:03}.jpg", cells, seed=number * 100 + cells)
+    idb = folder / "all_idb1" / "im"
+    idb.mkdir(parents=True)
+    for number in range(1, 21):
+        draw_cells(idb / f"Im{number:03}_{number % 2}.jpg", 6 if number % 2 else 1, seed=number)
+    return folder
+
+
+def draw_cells(path: Path, cells: int, *, seed: int, side: int = 96) -> None:
+    """Write a picture of purple discs on an off-white ground."""
+    generator = np.random.default_rng(seed)
+    image = np.full((side, side, 3), (235, 240, 238), np.uint8)
+    for x, y in generator.integers(8, side - 8, (cells, 2)).tolist():
+        cv2.circle(image, (x, y), 6, (160, 60, 130), -1, cv2.LINE_AA)
+    noise = generator.integers(-6, 7, image.shape)
+    cv2.imwrite(str(path), np.clip(image + noise, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(kaggle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A built data set of 64 × 64 pixels."""
+    folder = tmp_path_factory.mktemp("datasets") / "tiny"
+    build_dataset([kaggle_folder], folder, split="scene", preprocessing=Preprocessing(height=64, width=64))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A YOLO11n that was trained for two epochs on the tiny data set, and evaluated."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    train(tiny_dataset, folder, load_recipe("yolo11n-scratch", epochs=2, small_epochs=1, small_size=32, batch=16))
+    evaluate(folder)
     return folder

@@ -401,6 +401,7 @@ def test_a_read_that_hangs_is_a_lost_camera_that_comes_back(microscope: Microsco
     assert "lost: no frame came for 0.3 s" in events[0]
 
 
+@pytest.mark.slow
 def test_a_device_that_hangs_for_good_does_not_gather_threads(microscope: Microscope) -> None:
     events: list[str] = []
     with live(microscope, events.append, limit_s=0.1) as camera:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_app.errors import InputError
@@ -184,6 +184,7 @@ def test_too_many_pixels_are_refused_by_the_header_alone(suffix: str) -> None:
         decode_image(bytes(data), "x")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(KINDS), st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=6), st.data())
 def test_no_bytes_raise_anything_but_an_input_error(
     suffix: str, changes: list[tuple[int, int]], draw: st.DataObject
@@ -196,6 +197,7 @@ def test_no_bytes_raise_anything_but_an_input_error(
         assert decode_image(bytes(data), "x").ndim == 3
 
 
+@settings(deadline=None)
 @given(st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0+", b"RIFF", b"BM"]), st.binary())
 def test_bytes_after_a_true_beginning_raise_nothing_but_an_input_error(beginning: bytes, rest: bytes) -> None:
     with pytest.raises(InputError):

@@ -1,8 +1,8 @@
 """One tiny network in every format that bundles have, and what numpy says that it computes.
 
-`uint8 [1, 12, 16, 3]` → 1/255 → 3×3 convolution of stride 2 without padding, 4 channels → ReLU → mean over the picture
-→ dense → `float32 [1, 3]`. `python -m tests.tiny_models FOLDER` writes the files, so that TensorFlow, its 700 MB and its
-warnings stay out of the process that tests.
+`uint8 [1, 12, 16, 3]` → 1/255 → 3×3 convolution of stride 2 without padding, 4 channels → ReLU → mean over the
+picture → dense → `float32 [1, 3]`. `python -m tests.tiny_models FOLDER` writes the files, so that TensorFlow, its
+700 MB and its warnings stay out of the process that tests.
 """
 
 import subprocess
@@ -36,7 +36,7 @@ def logits(picture: Pictures) -> Floats:
     x = picture[0] / 255.0
     windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(0, 1))[::2, ::2]
     features = np.maximum(np.einsum("hwcij,ijco->hwo", windows, KERNEL) + KERNEL_BIAS, 0).mean(axis=(0, 1))
-    return (features @ DENSE + DENSE_BIAS).astype(np.float32)[np.newaxis]
+    return np.asarray(features @ DENSE + DENSE_BIAS, np.float32)[np.newaxis]
 
 
 def build(folder: Path) -> None:
@@ -50,13 +50,13 @@ def build(folder: Path) -> None:
 
 
 def onnx_model(
-    height: int = HEIGHT, width: int = WIDTH, input_type: int | None = None, output_type: int | None = None
+    *, batch: int | str = 1, input_type: int | None = None, output_type: int | None = None, scale: float = 255
 ) -> bytes:
-    """Return the network as ONNX; types other than uint8 in and float32 out break the contract on purpose."""
+    """Return the network as ONNX; a batch, types or a scale that are given make a model that is to be refused."""
     from onnx import TensorProto, helper, numpy_helper
 
     constants = {
-        "scale": np.array(255, np.float32),
+        "scale": np.array(scale, np.float32),
         "kernel": np.ascontiguousarray(KERNEL.transpose(3, 2, 0, 1)),
         "kernel_bias": KERNEL_BIAS,
         "dense": DENSE,
@@ -76,8 +76,8 @@ def onnx_model(
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("image", input_type or TensorProto.UINT8, [1, height, width, 3])],
-        [helper.make_tensor_value_info("logits", output_type or TensorProto.FLOAT, [1, CLASSES])],
+        [helper.make_tensor_value_info("image", input_type or TensorProto.UINT8, [batch, HEIGHT, WIDTH, 3])],
+        [helper.make_tensor_value_info("logits", output_type or TensorProto.FLOAT, [batch, CLASSES])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -1,69 +1,21 @@
-"""A built data set: prepared images in part and class folders, and a manifest of every file.
-
-    DATASET/manifest.json
-    DATASET/{train,val,test}/{class}/{name}.png     the model's input, after segmentation
-"""
+"""Builds a data set from the published images: segmented, sized for the model, divided into parts."""
 
 import hashlib
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import cv2
-from pydantic import AwareDatetime, ValidationError
 
+from benchmarks.dataset import MANIFEST, DatasetFile, DatasetManifest, Split, Task
 from edge_app import __version__
 from edge_app.errors import DatasetError, LeukoscopeError
 from edge_app.images import read_image
-from edge_app.preprocessing import Image, Preprocessing, prepare
-from edge_app.quality import Quality, measure
-from edge_app.records import Record
-from train.sources import CLASSES, SourceImage, Task, find_sources
-from train.splits import Part, Split, split_parts
-
-
-class DatasetFile(Record):
-    """One image of a data set.
-
-    path: of the prepared image, relative to the data set. source_sha256: of the file it was made from. quality: what
-    the judge of the app measures on the image before segmentation.
-    """
-
-    path: str
-    sha256: str
-    label: str
-    part: Part
-    group: str
-    source: str
-    source_file: str
-    source_sha256: str
-    original_class: str
-    quality: Quality
-
-
-class DatasetManifest(Record):
-    """What a data set is made of."""
-
-    format_version: Literal[1] = 1
-    task: Task
-    classes: tuple[str, ...]
-    split: Split
-    seed: int
-    preprocessing: Preprocessing
-    created_at: AwareDatetime
-    leukoscope: str
-    files: tuple[DatasetFile, ...]
-
-    def select(self, part: Part) -> list[DatasetFile]:
-        """Return the files of one part, in the manifest's order."""
-        return [file for file in self.files if file.part == part]
-
-    def list_sha256(self) -> str:
-        """Return the sha256 (hex) over path, hash, class and part of every file: the identity of the data."""
-        lines = "".join(f"{file.path} {file.sha256} {file.label} {file.part}\n" for file in self.files)
-        return hashlib.sha256(lines.encode()).hexdigest()
+from edge_app.preprocessing import Preprocessing, prepare
+from edge_app.quality import measure
+from train.sources import CLASSES, SourceImage, find_sources
+from train.splits import split_parts
 
 
 def build_dataset(
@@ -74,7 +26,7 @@ def build_dataset(
     split: Split = "random",
     seed: int = 0,
     preprocessing: Preprocessing | None = None,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
+    on_image: Callable[[int, int], None] = lambda *_: None,
 ) -> DatasetManifest:
     """Prepare every image under the folders, write the data set to `output` (a new folder), and return its manifest.
 
@@ -101,36 +53,15 @@ def build_dataset(
             leukoscope=__version__,
             files=tuple(files),
         )
-        (partial / "manifest.json").write_text(manifest.model_dump_json(indent=1), "utf-8")
+        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
         partial.rename(output)
     except OSError as error:
-        raise DatasetError(f"{output} can't be written: {error.strerror}; make room or choose another folder") from error
+        raise DatasetError(
+            f"{output} can't be written: {error.strerror}; make room or choose another folder"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest
-
-
-def read_dataset(folder: Path) -> DatasetManifest:
-    """Return the manifest of a built data set; raises DatasetError when there is none or it is of another form."""
-    path = folder / "manifest.json"
-    try:
-        return DatasetManifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise DatasetError(f"{folder} is no data set ({error.strerror}); make one with leukoscope dataset build") from error
-    except ValidationError as error:
-        raise DatasetError(f"{path} does not fit this version; build the data set again: {error.errors()[0]['msg']}") from error
-
-
-def read_prepared(folder: Path, file: DatasetFile) -> Image:
-    """Return a prepared image as the model takes it: uint8 [1, H, W, 3], RGB. Raises DatasetError if it changed."""
-    path = folder / file.path
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{path} can't be read ({error.strerror}); build the data set again") from error
-    if hashlib.sha256(data).hexdigest() != file.sha256:
-        raise DatasetError(f"{path} is not the file that was built; build the data set again")
-    return cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB)[None]
 
 
 def _write_images(

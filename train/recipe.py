@@ -36,9 +36,9 @@ class Recipe(Record):
     augmentation: ours, or "ultralytics" for what the study's published notebooks really ran (its loader ignores the
     rotation and mosaic that the paper names, and adds RandAugment, random erasing and HSV jitter by default).
     nominal_batch: Ultralytics accumulates gradients up to this many images. learning_rate falls to final_share of
-    itself, by a cosine or linearly. patience: epochs without a better validation accuracy before it stops; 0 for never. small_epochs:
-    the first epochs see the images reduced to small_size pixels, a third of the work for the coarse features that come
-    first (progressive resizing: Howard, fastai; Tan and Le, EfficientNetV2, ICML 2021).
+    itself, by a cosine or linearly. patience: epochs without a better validation accuracy before it stops; 0 for
+    never. small_epochs: the first epochs see the images reduced to small_size pixels, a third of the work for the
+    coarse features that come first (progressive resizing: Howard, fastai; Tan and Le, EfficientNetV2, ICML 2021).
     """
 
     model: Literal["yolo11n"]

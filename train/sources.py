@@ -10,12 +10,11 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
 
+from benchmarks.dataset import Task
 from edge_app.errors import DatasetError
 from edge_app.images import IMAGE_SUFFIXES
 
-Task = Literal["normal-cancer", "stages"]
 STAGES = ("Benign", "Early", "Pre", "Pro")
 CLASSES: dict[Task, tuple[str, ...]] = {"normal-cancer": ("Cancer", "Normal"), "stages": STAGES}
 ALL_IMAGES, ALL_IDB1 = "ALL image dataset", "ALL-IDB1"

@@ -3,11 +3,9 @@
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Literal
 
-Part = Literal["train", "val", "test"]
-Split = Literal["random", "scene"]
-PARTS: tuple[Part, ...] = ("train", "val", "test")
+from benchmarks.dataset import PARTS, Part, Split
+
 SHARES: dict[Part, float] = {"train": 0.70, "val": 0.15, "test": 0.15}
 
 
@@ -27,7 +25,7 @@ def split_parts(strata: Sequence[str], groups: Sequence[str], split: Split, seed
         order = list(units[stratum].values())
         shuffle(order)
         total = sum(len(unit) for unit in order)
-        placed = {part: 0 for part in PARTS}
+        placed = dict.fromkeys(PARTS, 0)
         for unit in order:
             # the part that is furthest below its share takes the next group
             part = max(PARTS, key=lambda name: SHARES[name] * total - placed[name])

@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks.torch_pair import import_torchvision
 from train.recipe import Augmentation, Recipe
-from train.torch_pair import import_torchvision
 
 import_torchvision()
 
@@ -32,6 +32,12 @@ class SmearTrainer(ClassificationTrainer):  # type: ignore[misc]
     def recipe(self) -> Recipe:
         """The recipe in the run folder."""
         return Recipe.model_validate_json((Path(self.args.save_dir).parent / RECIPE_FILE).read_bytes())
+
+    def check_resume(self, overrides: dict[str, Any]) -> None:
+        """Resume as Ultralytics does, but take the number of epochs from the recipe: it may have been changed."""
+        super().check_resume(overrides)
+        if self.resume:
+            self.args.epochs = self.args.patience = overrides["epochs"]
 
     def preprocess_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the batch at this epoch's size, on a CPU in NHWC memory, which oneDNN trains on faster."""

@@ -29,8 +29,11 @@ class Device(Protocol):
     settings: Mapping[str, Setting]
     interval_s: float
 
-    def grab(self) -> bool:
-        """Wait for the next frame; False when the source has ended. Raises CameraError when the device is lost."""
+    def grab(self) -> bool | None:
+        """Wait for the next frame; False when the source has ended, None when to ask again as no frame has come yet.
+
+        Raises CameraError when the device is lost.
+        """
 
     def retrieve(self) -> Image:
         """Return the grabbed frame, uint8 [h, w, 3], BGR; raises InputError when this one is damaged."""
@@ -50,7 +53,12 @@ class OrderedCamera(Camera):
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames; a damaged one is reported and left out."""
-        while not self._closed and self._device.grab():
+        while not self._closed:
+            grabbed = self._device.grab()
+            if grabbed is None:
+                continue
+            if not grabbed:
+                return
             try:
                 frame = _frame(self._device, next(self._sequence))
             except InputError as error:
@@ -126,7 +134,7 @@ class LiveCamera(Camera):
             reader.join(timeout=1)
 
     def _open(self, first_sequence: int) -> None:
-        """Start a reader and wait until it has its device; raises CameraError when it has not in time."""
+        """Start a reader and wait until it has a frame; raises CameraError when it has not in time."""
         self._readers = [reader for reader in self._readers if reader.is_alive()]
         if len(self._readers) >= MAX_HUNG:
             raise CameraError("the device hangs; unplug it and plug it in again")
@@ -135,12 +143,12 @@ class LiveCamera(Camera):
         reader.start()
         with self._news:
             try:
-                while not (reader.opened or self._closed):
+                while not (reader.opened or reader.ended or self._closed):
                     self._wait_for(
                         reader, f"the camera does not answer in {self._open_timeout_s:g} s; check its cable and power"
                     )
             finally:
-                reader.stopped = self._closed or not reader.opened
+                reader.stopped = self._closed or not (reader.opened or reader.ended)
 
     def _take(self) -> Frame | None:
         """Return the newest frame when there is one; None when the source has ended or the camera was closed."""
@@ -184,6 +192,8 @@ class LiveCamera(Camera):
             except CameraError as again:
                 error = again
             else:
+                if self._closed:
+                    return
                 self._on_event(f"camera {self._name} is back after {time.monotonic() - lost_s:.0f} s")
                 return
 
@@ -220,9 +230,6 @@ class _Reader(threading.Thread):
         """Read the device; whatever it raises is kept for the thread that takes the frames."""
         try:
             with closing(self._connect()) as device:
-                with self._news:
-                    self.opened = True
-                    self._tell_alive(device.interval_s)
                 self._read(device)
         except (CameraError, InputError) as error:
             with self._news:
@@ -234,7 +241,12 @@ class _Reader(threading.Thread):
 
     def _read(self, device: Device) -> None:
         due_s = time.monotonic()
-        while not self._stopped_before(due_s) and device.grab():
+        while not self._stopped_before(due_s):
+            grabbed = device.grab()
+            if grabbed is None:
+                continue
+            if not grabbed:
+                return
             frame = damaged = None
             try:
                 frame = _frame(device, self.sequence)
@@ -242,21 +254,18 @@ class _Reader(threading.Thread):
                 damaged = error
             due_s = max(due_s + device.interval_s, time.monotonic() - device.interval_s)  # late: no burst to catch up
             with self._news:
+                self.opened = True
                 self.sequence += 1
                 if frame:
                     self.newest = frame
-                    self._tell_alive(device.interval_s)
+                    self._deadline_s = time.monotonic() + device.interval_s + self._read_timeout_s
                 else:
                     self.damaged = damaged
-                    self._news.notify_all()
+                self._news.notify_all()
 
     def _stopped_before(self, due_s: float) -> bool:
         with self._news:
             return self._news.wait_for(lambda: self.stopped, max(due_s - time.monotonic(), 0))
-
-    def _tell_alive(self, interval_s: float) -> None:
-        self._deadline_s = time.monotonic() + interval_s + self._read_timeout_s
-        self._news.notify_all()
 
 
 def _frame(device: Device, sequence: int) -> Frame:

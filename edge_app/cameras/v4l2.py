@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ OPTIONS = {
     "fourcc": "four characters, such as MJPG or YUYV",
 }
 JPEG = ("MJPG", "JPEG")
+WAIT_S = 0.2
 VIDEO_MAJOR = 81  # the kernel's number for video devices
 _NO_CAMERA = (errno.EINVAL, errno.ENODEV, errno.ENOENT, errno.ENOTTY, errno.ENXIO)
 
@@ -49,8 +51,9 @@ def open_uri(
     """Open `v4l2:///dev/video0?width=1280&height=960&fps=30&fourcc=MJPG`, in which all options may be left out.
 
     Where a size is asked for without a format, MJPG is taken if the device has it: USB 2 carries raw pictures of such
-    sizes at few frames a second. Where no size is asked for, OpenCV's is: 640 × 480. Raises CameraError when the URI is wrong, or when the device can't be opened, is in
-    use, gives no picture, or gives another size or format than asked for.
+    sizes at few frames a second. Where no size is asked for, OpenCV's is: 640 × 480. Raises CameraError when the URI
+    is wrong, or when the device can't be opened, is in use, gives no picture, or gives another size or format than
+    asked for.
     """
     path, wish = uri_path(uri), _wish(uri)
     if every_frame:
@@ -81,7 +84,7 @@ def list_devices() -> list[CameraInfo]:
 
 
 class V4l2Device:
-    """An open V4L2 device that has given its first picture."""
+    """An open V4L2 device."""
 
     interval_s = 0.0  # the camera sets the pace
 
@@ -89,6 +92,7 @@ class V4l2Device:
         """Open it; raises the CameraError that says why it can't be had."""
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the errors here say it better
         self.source = uri
+        self._path = path
         self.settings: Mapping[str, Setting] = {}
         try:
             with _opened(path) as descriptor:
@@ -97,15 +101,9 @@ class V4l2Device:
                     raise CameraError(f"{path} gives no pictures by itself; `leukoscope cameras` lists those that do")
                 fourcc = wish.fourcc or _compressed(descriptor, wish)
                 self._capture = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
+                if not self._capture.isOpened():
+                    raise OSError(errno.EBUSY, "") if v4l2_ioctl.is_busy(descriptor) else self._lost()
                 _ask_for(self._capture, wish, fourcc)
-                if not self._capture.grab():
-                    self._capture.release()
-                    if v4l2_ioctl.is_busy(descriptor):
-                        raise OSError(errno.EBUSY, "")
-                    raise CameraError(
-                        f"{path} gives no picture; plug it into another USB port, or ask for a smaller size or another "
-                        "format (`leukoscope cameras` lists them)"
-                    )
                 self.settings = {"camera": name} | _given(self._capture) | v4l2_ioctl.controls(descriptor)
         except OSError as error:
             raise CameraError(_reason(path, error)) from None
@@ -118,27 +116,50 @@ class V4l2Device:
                 "`leukoscope cameras` lists its sizes and formats"
             )
 
-    def grab(self) -> bool:
-        """Wait for the next picture; raises CameraError when the device is gone."""
-        if not self._capture.grab():
-            raise CameraError("the device gives no more pictures; check its cable")
-        return True
+    def grab(self) -> bool | None:
+        """Wait for the next picture, None when it has not come within `WAIT_S`; raises CameraError when lost.
+
+        The wait is short because a thread that is inside OpenCV when Python ends makes the process abort.
+        """
+        started_s = time.monotonic()
+        try:
+            ready = cv2.VideoCapture.waitAny([self._capture], int(WAIT_S * 1e9))[1]
+        except cv2.error:
+            ready = []
+        if len(ready):
+            if self._capture.grab():
+                return True
+        elif time.monotonic() - started_s >= WAIT_S / 2:
+            return None
+        raise self._lost()
 
     def retrieve(self) -> Image:
         """Return the picture; raises InputError when it is damaged."""
         try:
             had, pixels = self._capture.retrieve()
-        except cv2.error:
+            if had and self._is_jpeg:  # OpenCV's capture would hand out damaged pictures
+                return decode_image(pixels.tobytes(), self.source)
+        except (cv2.error, InputError):
             had = False
         if not had:
-            raise InputError("the camera's picture is damaged; check its cable")
-        if self._is_jpeg:  # not by OpenCV's capture, which hands out damaged pictures
-            return decode_image(pixels.tobytes(), "the camera's picture")
+            raise InputError("its picture was damaged on the way; check the cable")
         return np.ascontiguousarray(pixels, np.uint8)
 
     def close(self) -> None:
         """Let the device go."""
         self._capture.release()
+
+    def _lost(self) -> CameraError:
+        """Return why the device gives no pictures, as far as it can be told."""
+        try:
+            with _opened(self._path) as descriptor:
+                v4l2_ioctl.card(descriptor)
+        except OSError as error:
+            return CameraError(_reason(self._path, error))
+        return CameraError(
+            f"{self._path} gives no pictures; plug it into another USB port, or ask for a smaller size or another "
+            "format (`leukoscope cameras` lists them)"
+        )
 
 
 def _wish(uri: str) -> Wish:

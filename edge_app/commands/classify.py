@@ -35,7 +35,9 @@ def command(paths: tuple[Path, ...], bundle: Path | None, threads: int, as_json:
             files += find_images(path)
         except InputError as error:
             failed(path, error)
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
+    with Progress(
+        console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as progress:
         task = progress.add_task("classify", total=len(files), visible=len(files) > 1)
         for index, path in enumerate(files):
             try:
@@ -47,7 +49,9 @@ def command(paths: tuple[Path, ...], bundle: Path | None, threads: int, as_json:
             progress.advance(task)
     if failures:
         total = len(files) + len(failures)
-        raise InputError("\n  ".join([f"{len(failures)} of {total} could not be judged; mend or remove them:", *failures]))
+        raise InputError(
+            "\n  ".join([f"{len(failures)} of {total} could not be judged; mend or remove them:", *failures])
+        )
 
 
 def _read(path: Path, index: int) -> Frame:

@@ -14,5 +14,8 @@ def command(context: click.Context, bundle: Path | None, threads: int, as_json: 
     """Judge the shipped frames, which are drawn, not photographed: they show that the whole path works."""
     from edge_app.commands.run import command as run
 
-    click.echo("Drawn smear fields, judged on this device. For Research Use Only. Not for use in diagnostic procedures.", err=True)
+    click.echo(
+        "Drawn smear fields, judged on this device. For Research Use Only. Not for use in diagnostic procedures.",
+        err=True,
+    )
     context.invoke(run, source="demo:?loops=1", every_frame=True, bundle=bundle, threads=threads, as_json=as_json)

@@ -15,11 +15,26 @@ from edge_app.errors import CameraError
     epilog="Example: leukoscope run --source 'v4l2:///dev/video0?width=1280&height=960' --json; "
     "leukoscope run --source smears/ --every-frame"
 )
-@click.option("--source", help="A camera, file or folder, such as v4l2:///dev/video0, 0, PATH or demo:; without it the first camera found.")
+@click.option(
+    "--source",
+    help="A camera, file or folder, such as v4l2:///dev/video0, 0, PATH or demo:; without it the first camera found.",
+)
 @click.option("--every-frame", is_flag=True, help="Judge each frame of a video instead of the newest one.")
 @click.option("--frames", type=click.IntRange(1), help="End after so many verdicts.")
-@click.option("--open-timeout", type=click.FloatRange(0, 3600, min_open=True), default=10.0, show_default=True, help="Seconds a camera may take to open.")
-@click.option("--read-timeout", type=click.FloatRange(0, 3600, min_open=True), default=5.0, show_default=True, help="Seconds without a frame until a camera counts as lost.")
+@click.option(
+    "--open-timeout",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Seconds a camera may take to open.",
+)
+@click.option(
+    "--read-timeout",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Seconds without a frame until a camera counts as lost.",
+)
 @classifier_options
 def command(
     source: str | None,
@@ -58,7 +73,8 @@ def command(
             if judged == frames:
                 break
     click.echo(
-        f"{judged} frames judged, {labelled} labelled, {judged - labelled} indeterminate, {last + 1 - judged} passed over",
+        f"{judged} frames judged: {labelled} labelled, {judged - labelled} indeterminate; "
+        f"{last + 1 - judged} passed over",
         err=True,
     )
 

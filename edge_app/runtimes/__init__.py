@@ -109,7 +109,7 @@ class Model:
     def check_logits(self, logits: Logits) -> Logits:
         """Return a copy that outlives the library's buffer; raises InferenceError when a value is not finite."""
         if not np.isfinite(logits).all():
-            raise InferenceError("the model gave a value that is not a number; verify it with `leukoscope bundle verify`")
+            raise InferenceError("the model gave a logit that is not finite; check it with `leukoscope bundle verify`")
         return np.array(logits, np.float32)
 
 
@@ -125,7 +125,7 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class Library:
-    """The library for a format: its name, our module that uses it, and the command that installs it."""
+    """The library for a format: the format's name, our module that uses it, and the command that installs it."""
 
     name: str
     module: str
@@ -137,8 +137,8 @@ class Library:
 
 
 LIBRARIES: dict[Format, Library] = {
-    "tflite": Library("LiteRT", "edge_app.runtimes.litert", "pip install ai-edge-litert"),
-    "onnx": Library("ONNX Runtime", "edge_app.runtimes.onnx", "pip install 'leukoscope[onnx]'"),
+    "tflite": Library("TFLite", "edge_app.runtimes.litert", "pip install ai-edge-litert"),
+    "onnx": Library("ONNX", "edge_app.runtimes.onnx", "pip install 'leukoscope[onnx]'"),
     "openvino": Library("OpenVINO", "edge_app.runtimes.openvino", "pip install 'leukoscope[openvino]'"),
 }
 

@@ -1,7 +1,6 @@
 """TFLite models by LiteRT, or by what it was called before."""
 
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +91,6 @@ def _misfit(name: str, error: Exception) -> RuntimeMissingError:
 @contextmanager
 def _without_chatter() -> Iterator[None]:
     """Keep from stderr what the library writes there past Python: notes without use, and errors that it also raises."""
-    sys.stderr.flush()
     saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)

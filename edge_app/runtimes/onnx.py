@@ -21,11 +21,12 @@ LOG_FATAL_ONLY = 4
 class OnnxRuntime:
     """A loaded ONNX model."""
 
-    def __init__(self, model: Model, session: Any, failures: tuple[type[Exception], ...]) -> None:
+    def __init__(self, model: Model, session: Any, failures: tuple[type[Exception], ...], executed: Executed) -> None:
         self._model = model
         self._session = session
         self._failures = failures
         self._input = session.get_inputs()[0].name
+        self._executed = executed
 
     def infer(self, batch: Image) -> Logits:
         """See `Runtime.infer`."""
@@ -39,20 +40,6 @@ class OnnxRuntime:
     def describe(self) -> Executed:
         """See `Runtime.describe`."""
         return self._executed
-
-    def profile(self, name: str, version: str) -> None:
-        """Run once on a black picture, and keep what ONNX Runtime's profile of that run says for `describe`."""
-        self.infer(np.zeros((1, self._model.height, self._model.width, 3), np.uint8))
-        events = json.loads(Path(self._session.end_profiling()).read_bytes())
-        nodes = [each["args"] for each in events if "output_type_shape" in each.get("args", ())]
-        heavy = (each for each in nodes if any(part in each["op_name"] for part in HEAVY))
-        self._executed = Executed(
-            library=name,
-            version=version,
-            precision=executed_precision(next(iter(each["input_type_shape"][0])) for each in heavy),
-            threads=self._session.get_session_options().intra_op_num_threads,
-            device=", ".join(sorted({each["provider"] for each in nodes})),
-        )
 
 
 def library() -> tuple[str, str]:
@@ -75,9 +62,10 @@ def load(model: Model, threads: int) -> OnnxRuntime:
             sides = session.get_inputs(), session.get_outputs()
             inputs, outputs = ([(TYPES.get(each.type, each.type), each.shape) for each in side] for side in sides)
             model.check_signature(inputs, outputs)
-            runtime = OnnxRuntime(model, session, failures)
-            runtime.profile(name, version)
-            return runtime
+            black = np.zeros((1, model.height, model.width, 3), np.uint8)
+            session.run(None, {session.get_inputs()[0].name: black})
+            profile = json.loads(Path(session.end_profiling()).read_bytes())
+        return OnnxRuntime(model, session, failures, Executed(name, version, *_executed(profile, session)))
     except failures as error:
         raise InferenceError(
             f"{name} {version} can't load the model: {in_one_line(error)}; get the bundle again, "
@@ -87,6 +75,15 @@ def load(model: Model, threads: int) -> OnnxRuntime:
         raise InferenceError(
             f"ONNX Runtime can't write to the temporary folder ({error}); set TMPDIR to one that can be written"
         ) from error
+
+
+def _executed(profile: list[dict[str, Any]], session: Any) -> tuple[str, int, str]:
+    """Return precision, threads and device."""
+    nodes = [each["args"] for each in profile if "output_type_shape" in each.get("args", ())]
+    heavy = (each for each in nodes if any(part in each["op_name"] for part in HEAVY))
+    precision = executed_precision(next(iter(each["input_type_shape"][0])) for each in heavy)
+    providers = ", ".join(sorted({each["provider"] for each in nodes}))
+    return precision, session.get_session_options().intra_op_num_threads, providers
 
 
 def _options(module: ModuleType, threads: int) -> Any:

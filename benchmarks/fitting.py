@@ -1,0 +1,85 @@
+"""What is fitted, not trained: the decision on validation images, the limits of a frame on training images."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from benchmarks.metrics import Labels, Probabilities, predict
+from benchmarks.source_model import Logits
+from edge_app.judging import Decision, Limits, Range, confidence, softmax
+from edge_app.quality import Quality
+
+REFUSED_SHARE = 0.01  # of the training images that each limit may refuse
+MARGIN = 0.05  # a range is widened by this share of its width at both ends
+SURE_ACCURACY = 0.995  # what is wanted of the validation images that are not abstained from
+LARGEST_ABSTENTION = 0.05  # but no more than this share of them is abstained from
+
+
+def fit_decision(logits: Logits, truths: Labels, classes: tuple[str, ...], positive: str | None) -> Decision:
+    """Return temperature and threshold that suit validation logits [N, K] best.
+
+    The temperature minimises the log loss (Guo et al., ICML 2017). The threshold maximises the accuracy; of the range
+    of thresholds that are equally good the middle is taken.
+    """
+    from scipy.optimize import minimize_scalar
+
+    rows = np.arange(len(truths))
+
+    def log_loss(log_temperature: float) -> float:
+        return float(-np.log(softmax(logits, float(np.exp(log_temperature)))[rows, truths] + 1e-12).mean())
+
+    temperature = float(np.exp(minimize_scalar(log_loss, bounds=(-3, 3), method="bounded").x))
+    decision = Decision(temperature=round(temperature, 4), positive=positive)
+    if positive is None:
+        return decision
+    probabilities = softmax(logits, decision.temperature)
+    candidates = np.linspace(0.05, 0.95, 181)
+    accuracies = [
+        float((predict(probabilities, classes, decision.replace(threshold=float(t))) == truths).mean())
+        for t in candidates
+    ]
+    best = candidates[np.isclose(accuracies, max(accuracies))]
+    return decision.replace(threshold=round(float(np.median(best)), 4))
+
+
+def fit_min_confidence(
+    probabilities: Probabilities, truths: Labels, classes: tuple[str, ...], decision: Decision
+) -> float:
+    """Return the smallest confidence at which the accuracy of what is left on validation is `SURE_ACCURACY`.
+
+    Where that would abstain from more than `LARGEST_ABSTENTION` of the images, the limit that abstains from so many.
+    """
+    right = predict(probabilities, classes, decision) == truths
+    sure = np.array([confidence(dict(zip(classes, row, strict=True)), decision) for row in probabilities.tolist()])
+    order = np.argsort(sure)
+    most = int(LARGEST_ABSTENTION * len(sure))
+    for left_out in range(most + 1):
+        if right[order[left_out:]].mean() >= SURE_ACCURACY:
+            break
+    return round(float(sure[order[left_out]]), 4)
+
+
+def fit_limits(qualities: Iterable[Quality], min_confidence: float) -> Limits:
+    """Return limits that refuse about `REFUSED_SHARE` of the training images each, and next to none by colour."""
+    figures = list(qualities)
+
+    def column(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return np.array([value for value in (getattr(figure, name) for figure in figures) if value is not None], float)
+
+    def spread(name: str) -> Range:
+        values = column(name)
+        low, high = np.quantile(values, [0.001, 0.999])
+        margin = MARGIN * (high - low)
+        return Range(low=max(0.0, round(low - margin, 2)), high=min(255.0, round(high + margin, 2)))
+
+    return Limits(
+        min_mask_fraction=round(float(column("mask_fraction").min()) / 2, 6),
+        min_focus=round(float(np.quantile(column("focus"), REFUSED_SHARE)), 4),
+        min_brightness=round(float(column("brightness").min()) * 0.9, 1),
+        max_clipped=round(float(np.quantile(column("clipped"), 1 - REFUSED_SHARE)) * 1.2, 4),
+        tint_a=spread("tint_a"),
+        tint_b=spread("tint_b"),
+        stain_hue=spread("stain_hue"),
+        stain_saturation=spread("stain_saturation"),
+        min_confidence=min_confidence,
+    )

@@ -1,0 +1,114 @@
+"""Accuracy figures with 95 % intervals, the same for training reports, the export gate and benchmarks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_app.judging import Decision, named
+from edge_app.manifest import Figure
+
+Probabilities = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+REPLICATES = 1000
+BINS = 15  # of the expected calibration error, as in Guo et al., ICML 2017
+
+
+def predict(probabilities: Probabilities, classes: Sequence[str], decision: Decision) -> Labels:
+    """Return the named class of each row as an index into `classes`."""
+    return np.array(
+        [classes.index(named(dict(zip(classes, row, strict=True)), decision)) for row in probabilities.tolist()]
+    )
+
+
+def confusion(truths: Labels, predicted: Labels, classes: int) -> npt.NDArray[np.int64]:
+    """Return counts [K, K]; rows are the truth."""
+    from sklearn.metrics import confusion_matrix
+
+    return np.asarray(confusion_matrix(truths, predicted, labels=range(classes)))
+
+
+def figures(
+    probabilities: Probabilities,
+    truths: Labels,
+    groups: Sequence[str],
+    classes: Sequence[str],
+    decision: Decision,
+    *,
+    seed: int = 0,
+) -> dict[str, Figure]:
+    """Return the figures of a test.
+
+    probabilities: float64 [N, K]; truths: index into `classes`, [N]; groups: scene group of each image.
+    With a positive class: accuracy, precision, recall (sensitivity), f1, specificity, auc, ece. Otherwise accuracy,
+    macro-averaged f1 and auc, ece, and the recall of each class. Intervals of shares are Wilson's; of f1, auc and ece
+    percentiles of a bootstrap over groups, because images of one scene are not independent.
+    """
+    predicted = predict(probabilities, classes, decision)
+    counts = confusion(truths, predicted, len(classes))
+    result = {"accuracy": _share(int(np.trace(counts)), len(truths))}
+    if decision.positive is not None:
+        p = classes.index(decision.positive)
+        hits = int(counts[p, p])
+        negatives = len(truths) - int(counts[p].sum())
+        result["precision"] = _share(hits, int(counts[:, p].sum()))
+        result["recall"] = _share(hits, int(counts[p].sum()))
+        result["specificity"] = _share(negatives - (int(counts[:, p].sum()) - hits), negatives)
+    else:
+        for index, name in enumerate(classes):
+            result[f"recall {name}"] = _share(int(counts[index, index]), int(counts[index].sum()))
+    statistics = {
+        "f1": lambda rows: _f1(truths[rows], predicted[rows], classes, decision),
+        "auc": lambda rows: _auc(truths[rows], probabilities[rows], classes, decision),
+        "ece": lambda rows: expected_calibration_error(probabilities[rows], truths[rows]),
+    }
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    units = [np.array(rows) for rows in members.values()]
+    draw = np.random.default_rng(seed).integers(len(units), size=(REPLICATES, len(units)))
+    samples = [np.concatenate([units[unit] for unit in row]) for row in draw]
+    for name, statistic in statistics.items():
+        values = np.array([statistic(rows) for rows in samples])
+        low, high = np.nanpercentile(values, [2.5, 97.5])
+        result[name] = Figure(value=statistic(np.arange(len(truths))), low=float(low), high=float(high))
+    return result
+
+
+def expected_calibration_error(probabilities: Probabilities, truths: Labels) -> float:
+    """Return the mean distance between confidence and accuracy over equal-width bins, weighted by their counts."""
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == truths
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, confidence - correct, BINS)
+    return float(np.abs(gaps).sum() / len(truths))
+
+
+def _share(part: int, whole: int) -> Figure:
+    from scipy.stats import binomtest
+
+    if whole == 0:
+        return Figure(value=0.0, low=0.0, high=1.0)
+    interval = binomtest(part, whole).proportion_ci(method="wilson")
+    return Figure(value=part / whole, low=float(interval.low), high=float(interval.high))
+
+
+def _f1(truths: Labels, predicted: Labels, classes: Sequence[str], decision: Decision) -> float:
+    from sklearn.metrics import f1_score
+
+    if decision.positive is None:
+        return float(f1_score(truths, predicted, average="macro", labels=range(len(classes)), zero_division=0))
+    p = classes.index(decision.positive)
+    return float(f1_score(truths == p, predicted == p, zero_division=0))
+
+
+def _auc(truths: Labels, probabilities: Probabilities, classes: Sequence[str], decision: Decision) -> float:
+    """Return the area under the ROC curve; NaN where a bootstrap sample lacks a class."""
+    from sklearn.metrics import roc_auc_score
+
+    if len(np.unique(truths)) < (2 if decision.positive is not None else len(classes)):
+        return float("nan")
+    if decision.positive is None:
+        return float(roc_auc_score(truths, probabilities, multi_class="ovr", labels=range(len(classes))))
+    p = classes.index(decision.positive)
+    return float(roc_auc_score(truths == p, probabilities[:, p]))

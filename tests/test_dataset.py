@@ -1,0 +1,153 @@
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import cv2
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.dataset import DatasetManifest, load_part, read_dataset, read_prepared
+from edge_app.cli import leukoscope
+from edge_app.errors import DatasetError
+from edge_app.images import read_image
+from edge_app.preprocessing import Preprocessing, prepare
+from tests.conftest import draw_cells
+from train.dataset import build_dataset
+from train.splits import split_parts
+
+
+def parts_of_groups(manifest: DatasetManifest) -> dict[str, set[str]]:
+    parts = defaultdict(set)
+    for file in manifest.files:
+        parts[file.group].add(file.part)
+    return parts
+
+
+def test_the_merged_task_maps_classes_as_the_paper_does(tiny_dataset: Path) -> None:
+    manifest = read_dataset(tiny_dataset)
+    assert manifest.classes == ("Cancer", "Normal")
+    labels = {(file.source, file.original_class): file.label for file in manifest.files}
+    assert labels == {
+        ("ALL image dataset", "Benign"): "Normal",
+        ("ALL image dataset", "Early"): "Cancer",
+        ("ALL image dataset", "Pre"): "Cancer",
+        ("ALL image dataset", "Pro"): "Cancer",
+        ("ALL-IDB1", "healthy"): "Normal",
+        ("ALL-IDB1", "ALL"): "Cancer",
+    }
+
+
+def test_the_stages_task_has_four_classes_and_leaves_all_idb1_out(kaggle_folder: Path, tmp_path: Path) -> None:
+    manifest = build_dataset([kaggle_folder], tmp_path / "stages", task="stages")
+    assert manifest.classes == ("Benign", "Early", "Pre", "Pro")
+    assert {file.source for file in manifest.files} == {"ALL image dataset"}
+
+
+def test_prepared_images_are_what_the_device_prepares(kaggle_folder: Path, tiny_dataset: Path) -> None:
+    manifest = read_dataset(tiny_dataset)
+    file = next(file for file in manifest.files if file.original_class == "Pre")
+    frame = read_image(kaggle_folder / "all" / "Original" / file.source_file)
+    assert (read_prepared(tiny_dataset, file) == prepare(frame, manifest.preprocessing).model_input).all()
+
+
+def test_every_class_is_split_70_15_15(tiny_dataset: Path) -> None:
+    manifest = read_dataset(tiny_dataset)
+    shares = Counter((file.original_class, file.part) for file in manifest.files)
+    for stage in ("Benign", "Early", "Pre", "Pro"):
+        assert [shares[stage, part] for part in ("train", "val", "test")] == pytest.approx([14, 3, 3], abs=1)
+
+
+def test_the_scene_split_tears_no_group_and_the_random_one_does(kaggle_folder: Path, tmp_path: Path) -> None:
+    for number in (30, 31, 32, 33, 34, 35):  # the same picture six times is one scene
+        draw_cells(kaggle_folder / "all" / "Original" / "Pro" / f"WBC-Malignant-Pro-9{number}.jpg", 3, seed=1)
+    try:
+        scene = build_dataset([kaggle_folder], tmp_path / "scene", split="scene")
+        random = build_dataset([kaggle_folder], tmp_path / "random", split="random", seed=3)
+    finally:
+        for path in (kaggle_folder / "all" / "Original" / "Pro").glob("*-9*.jpg"):
+            path.unlink()
+    assert max(map(len, parts_of_groups(scene).values())) == 1
+    assert max(map(len, parts_of_groups(random).values())) > 1
+
+
+def test_the_shipped_table_groups_the_published_names(smears: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "Original"
+    for stage in ("Benign", "Early", "Pre", "Pro"):
+        (folder / stage).mkdir(parents=True)
+        for path in sorted((smears / "all" / "Original" / stage).glob("*.jpg"))[:60]:
+            (folder / stage / path.name).symlink_to(path)
+    manifest = build_dataset([folder], tmp_path / "scene", split="scene")
+    sizes = Counter(file.group for file in manifest.files)
+    assert max(sizes.values()) > 1
+    assert max(map(len, parts_of_groups(manifest).values())) == 1
+
+
+def test_the_same_seed_gives_the_same_data_set_and_another_seed_another(kaggle_folder: Path, tmp_path: Path) -> None:
+    hashes = [
+        build_dataset([kaggle_folder], tmp_path / str(index), seed=seed).list_sha256()
+        for index, seed in enumerate((1, 1, 2))
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 12)), min_size=1, max_size=80),
+    st.integers(0, 5),
+)
+def test_any_grouping_is_kept_whole_by_the_scene_split(images: list[tuple[str, int]], seed: int) -> None:
+    strata = [stratum for stratum, _ in images]
+    groups = [str(group) for _, group in images]
+    parts = split_parts(strata, groups, "scene", seed)
+    assert len(parts) == len(images)
+    seen: dict[tuple[str, str], str] = {}
+    for stratum, group, part in zip(strata, groups, parts, strict=True):
+        assert seen.setdefault((stratum, group), part) == part
+
+
+def test_a_broken_image_stops_the_build_by_name_and_leaves_nothing(kaggle_folder: Path, tmp_path: Path) -> None:
+    broken = kaggle_folder / "all" / "Original" / "Pre" / "WBC-Malignant-Pre-999.jpg"
+    broken.write_bytes((kaggle_folder / "all" / "Original" / "Pre" / "WBC-Malignant-Pre-001.jpg").read_bytes()[:900])
+    try:
+        with pytest.raises(DatasetError, match=r"Pre-999\.jpg.*mend or remove it"):
+            build_dataset([kaggle_folder], tmp_path / "out")
+    finally:
+        broken.unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="holds no data set known here"):
+        build_dataset([tmp_path / "empty"], tmp_path / "out")
+
+
+def test_an_existing_folder_is_not_overwritten(tiny_dataset: Path, kaggle_folder: Path) -> None:
+    with pytest.raises(DatasetError, match="exists already"):
+        build_dataset([kaggle_folder], tiny_dataset)
+
+
+def test_one_class_only_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "im").mkdir()
+    draw_cells(tmp_path / "im" / "Im001_1.jpg", 3, seed=0)
+    with pytest.raises(DatasetError, match="no image of Normal"):
+        build_dataset([tmp_path], tmp_path / "out")
+
+
+def test_a_prepared_image_that_was_changed_is_refused(kaggle_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "changed"
+    manifest = build_dataset([kaggle_folder], folder, preprocessing=Preprocessing(height=64, width=64))
+    file = manifest.select("val")[0]
+    image = cv2.imread(str(folder / file.path))
+    assert image is not None
+    cv2.imwrite(str(folder / file.path), image // 2)
+    with pytest.raises(DatasetError, match="not the file that was built"):
+        load_part(folder, manifest, "val")
+
+
+def test_the_command_prints_the_counts_beside_the_papers(kaggle_folder: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(leukoscope, ["dataset", "build", str(kaggle_folder), "-o", str(tmp_path / "d")])
+    assert result.exit_code == 0, result.output
+    assert "2801" in result.output
+    assert "985" in result.output
+    assert read_dataset(tmp_path / "d").split == "random"

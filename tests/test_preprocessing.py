@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from pydantic import ValidationError
+
+from edge_app.errors import InputError
+from edge_app.images import find_images, read_image
+from edge_app.preprocessing import Image, Preprocessing, prepare, stain_mask
+
+FRAMES = arrays.arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1, 70), st.just(3)))
+
+
+def paper_mask(frame: Image) -> Image:
+    """The published segmentation, step by step."""
+    hsv = cv2.cvtColor(frame, cv2.COLOR_BGR2HSV)
+    mask = cv2.inRange(hsv, np.array([120, 50, 50]), np.array([160, 255, 255]))
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def paper_input(frame: Image, size: tuple[int, int]) -> Image:
+    masked = cv2.bitwise_and(frame, frame, mask=paper_mask(frame))
+    return np.asarray(cv2.cvtColor(cv2.resize(masked, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def smooth_frame(height: int, width: int, seed: int) -> Image:
+    coarse = np.random.default_rng(seed).integers(0, 256, (height // 16 + 2, width // 16 + 2, 3), np.uint8)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+@given(FRAMES)
+@settings(max_examples=200, deadline=None)
+def test_any_frame_gives_the_papers_mask_and_a_model_input_of_the_right_form(frame: Image) -> None:
+    prepared = prepare(frame, Preprocessing())
+    assert np.array_equal(prepared.mask, paper_mask(frame))
+    assert prepared.model_input.shape == (1, 224, 224, 3)
+    assert prepared.model_input.dtype == np.uint8
+    assert prepared.model_input.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(224, 224), (960, 1280), (1944, 2592), (1368, 1712), (652, 1226), (97, 1300)]
+)
+def test_frames_of_camera_sizes_give_what_the_plain_sequence_gives(height: int, width: int) -> None:
+    frame = smooth_frame(height, width, seed=height)
+    prepared = prepare(frame, Preprocessing())
+    assert 0.02 < prepared.mask.mean() / 255 < 0.98
+    assert np.array_equal(prepared.mask, paper_mask(frame))
+    assert np.array_equal(prepared.model_input[0], paper_input(frame, (224, 224)))
+
+
+def test_a_frame_that_is_not_contiguous_gives_the_same(  # as a cropped or mirrored camera picture is
+) -> None:
+    frame = smooth_frame(300, 400, seed=1)
+    view = frame[10:290, ::-1]
+    assert np.array_equal(prepare(view, Preprocessing()).model_input, prepare(view.copy(), Preprocessing()).model_input)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (5, 5, 4), (5, 5, 1), (0, 5, 3), (5,)])
+def test_a_frame_of_another_shape_is_refused_in_words(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"must be uint8 of shape \[height, width, 3\]"):
+        stain_mask(np.zeros(shape, np.uint8), Preprocessing())
+
+
+def test_a_16_bit_frame_is_refused_in_words() -> None:
+    with pytest.raises(InputError, match="not uint16"):
+        prepare(np.zeros((5, 5, 3), np.uint16), Preprocessing())  # type: ignore[arg-type]
+
+
+def test_the_records_hash_follows_its_values_only() -> None:
+    assert Preprocessing().digest() == Preprocessing.model_validate({"width": 224, "height": 224}).digest()
+    assert Preprocessing().digest() != Preprocessing(width=299, height=299).digest()
+
+
+def test_a_record_with_a_typing_error_or_an_empty_range_is_refused() -> None:
+    with pytest.raises(ValidationError, match="hsv_lo"):
+        Preprocessing.model_validate({"hsv_lo": (0, 0, 0)})
+    with pytest.raises(ValidationError, match="must not be above"):
+        Preprocessing(hsv_low=(161, 50, 50))
+
+
+def test_the_mask_is_the_papers_on_every_real_image(smears: Path) -> None:
+    files = find_images(smears)
+    assert len(files) > 1000
+    for file in files:
+        frame = read_image(file)
+        assert np.array_equal(stain_mask(frame, Preprocessing()), paper_mask(frame)), file

@@ -1,0 +1,165 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.dataset import read_dataset
+from benchmarks.run_folder import Evaluation, RunRecord, read_record, read_run
+from benchmarks.source_model import source_logits
+from edge_app.cli import leukoscope
+from edge_app.errors import TrainingError
+from train.recipe import load_recipe, parse_recipe, recipe_names
+from train.run import resume, train
+
+
+def test_a_run_says_what_was_run(tiny_run: Path, tiny_dataset: Path) -> None:
+    record = read_run(tiny_run)
+    assert record.epochs_run == 2
+    assert record.dataset_sha256 == read_dataset(tiny_dataset).list_sha256()
+    assert record.started_from == "yolo11n-cls.yaml"
+    assert record.recipe["small_epochs"] == 1
+    assert set(record.libraries) == {"numpy", "torch", "torchvision", "ultralytics"}
+
+
+def test_the_history_has_a_line_an_epoch(tiny_run: Path) -> None:
+    with (tiny_run / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(float(row["val/loss"]) > 0 for row in rows)
+
+
+def test_an_evaluation_has_figures_with_intervals_and_counts_that_add_up(tiny_run: Path, tiny_dataset: Path) -> None:
+    evaluation = read_record(tiny_run / "evaluation.json", Evaluation)
+    manifest = read_dataset(tiny_dataset)
+    for measured in evaluation.measured:
+        truth = [file.label for file in manifest.files if file.part == measured.part]
+        counts = np.array(evaluation.confusion[measured.part])
+        assert counts.sum(axis=1).tolist() == [truth.count(name) for name in manifest.classes]  # rows are the truth
+        accuracy = measured.figures["accuracy"]
+        assert accuracy.value == pytest.approx(np.trace(counts) / len(truth))
+        assert accuracy.low is not None
+        assert accuracy.high is not None
+        assert accuracy.low <= accuracy.value <= accuracy.high
+
+
+def test_the_source_gives_logits_of_every_class(tiny_run: Path) -> None:
+    logits = source_logits(tiny_run)(np.zeros((3, 64, 64, 3), np.uint8))
+    assert logits.shape == (3, 2)
+    assert logits.dtype == np.float32
+
+
+def test_weights_that_are_not_the_runs_own_are_not_unpickled(tiny_run: Path, tmp_path: Path) -> None:
+    for name in ("run.json", "evaluation.json"):
+        (tmp_path / name).write_bytes((tiny_run / name).read_bytes())
+    (tmp_path / "weights.pt").write_bytes(b"not these")
+    with pytest.raises(TrainingError, match="not the file that this run wrote"):
+        source_logits(tmp_path)
+
+
+def test_foreign_weights_need_to_be_trusted(tiny_dataset: Path, tiny_run: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("yolo11n", epochs=1)
+    with pytest.raises(TrainingError, match="--trust-weights"):
+        train(tiny_dataset, tmp_path / "run", recipe, weights=tiny_run / "weights.pt")
+    with pytest.raises(TrainingError, match="is no file"):
+        train(tiny_dataset, tmp_path / "run", recipe, weights=tmp_path / "none.pt", trust_weights=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_trusted_weights_are_started_from(tiny_dataset: Path, tiny_run: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("yolo11n", epochs=1, batch=16, nominal_batch=16, learning_rate=1e-9)
+    record = train(tiny_dataset, tmp_path / "run", recipe, weights=tiny_run / "weights.pt", trust_weights=True)
+    assert record.started_from == "weights.pt"
+
+
+def test_a_finished_run_is_neither_overwritten_nor_resumed(tiny_dataset: Path, tiny_run: Path) -> None:
+    with pytest.raises(TrainingError, match="finished run; give another folder"):
+        train(tiny_dataset, tiny_run, load_recipe("yolo11n-scratch"))
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        resume(tiny_run)
+
+
+def test_without_network_pretrained_weights_are_one_sentence_and_nothing_half_made(
+    tiny_dataset: Path, tmp_path: Path
+) -> None:
+    """In a process of its own whose proxy leads nowhere, so that it holds on a machine with a network, too."""
+    environment = os.environ | dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    environment |= {"YOLO_CONFIG_DIR": str(tmp_path / "config"), "HOME": str(tmp_path)}
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "edge_app",
+            "train",
+            "yolo11n",
+            "--data",
+            str(tiny_dataset),
+            "-o",
+            str(tmp_path / "run"),
+        ],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == TrainingError.exit_code, result.stderr
+    assert "--from-scratch" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_killed_run_resumes_and_ends_as_planned(tiny_dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "edge_app", "train", "yolo11n-scratch", "-o", str(run), "--epochs", "40"]
+    process = subprocess.Popen(
+        [*command, "--data", str(tiny_dataset), "--batch", "32"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    results = run / "ultralytics" / "results.csv"
+    deadline = time.monotonic() + 240
+    while not (results.exists() and len(results.read_text().splitlines()) > 2):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with pytest.raises(TrainingError, match="cut off"):
+        train(tiny_dataset, run, load_recipe("yolo11n-scratch"))
+    done = len(results.read_text().splitlines()) - 1
+    record = resume(run, epochs=done + 1)
+    assert isinstance(record, RunRecord)
+    with (run / "history.csv").open(newline="") as file:
+        epochs = [int(row["epoch"]) for row in csv.DictReader(file)]
+    assert sorted(set(epochs)) == list(range(1, done + 2))
+    assert read_run(run) == record
+
+
+def test_every_shipped_recipe_reads_and_the_papers_values_stand() -> None:
+    assert len(recipe_names()) >= 3
+    paper = load_recipe("yolo11n")
+    assert (paper.epochs, paper.batch, paper.optimizer, paper.learning_rate) == (50, 32, "SGD", 0.001)
+    assert not isinstance(paper.augmentation, str)
+    assert paper.augmentation.rotation_degrees == 45
+    assert load_recipe("yolo11n-published-code").augmentation == "ultralytics"
+
+
+def test_a_typing_error_in_a_recipe_is_named() -> None:
+    values = load_recipe("yolo11n").model_dump()
+    with pytest.raises(TrainingError, match="field epoch: .*correct it"):
+        parse_recipe(values | {"epoch": 3}, "mine")
+    with pytest.raises(TrainingError, match="augmentation.*rotation"):
+        parse_recipe(values | {"augmentation": {"rotation": 3}}, "mine")
+
+
+def test_the_recipe_is_shown_with_what_was_changed() -> None:
+    result = CliRunner().invoke(leukoscope, ["train", "yolo11n", "--epochs", "7", "--show-recipe"])
+    assert result.exit_code == 0
+    assert '"epochs": 7' in result.output
+    assert '"learning_rate": 0.001' in result.output

@@ -1,0 +1,77 @@
+"""The command `leukoscope dataset`."""
+
+from collections import Counter
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from benchmarks.dataset import PARTS, DatasetManifest, Split, Task
+from train.dataset import build_dataset
+
+# (images in the paper's Tables I to III): source and class → count
+PAPER = {
+    ("ALL image dataset", "Benign"): 504,
+    ("ALL image dataset", "Early"): 985,
+    ("ALL image dataset", "Pre"): 963,
+    ("ALL image dataset", "Pro"): 804,
+    ("ALL-IDB1", "healthy"): 59,
+    ("ALL-IDB1", "ALL"): 49,
+}
+PAPER_MERGED = {"Normal": 563, "Cancer": 2801}
+
+
+@click.group()
+def command() -> None:
+    """Build a data set from folders of smear images."""
+
+
+@command.command(epilog="Example: leukoscope dataset build leukemia/ ALL_IDB1/ --split scene --output datasets/scene")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="The data set's new folder.")
+@click.option("--task", type=click.Choice(get_args(Task)), default="normal-cancer", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(get_args(Split)),
+    default="random",
+    show_default=True,
+    help="random: the paper's 70/15/15; scene: the same shares, but overlapping images stay together.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def build(folders: tuple[Path, ...], output: Path, task: Task, split: Split, seed: int) -> None:
+    """Segment every image of the ALL image dataset and ALL-IDB1, divide them, and write a manifest of every file."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("segmenting", total=None)
+        manifest = build_dataset(
+            list(folders),
+            output,
+            task=task,
+            split=split,
+            seed=seed,
+            on_image=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    _print_counts(manifest)
+    click.echo(f"{output}: {len(manifest.files)} images, list sha256 {manifest.list_sha256()}")
+
+
+def _print_counts(manifest: DatasetManifest) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    found = Counter((file.source, file.original_class) for file in manifest.files)
+    table = Table(
+        "source", "class", "here", "paper", title="Sources (the paper's Tables I and II)", title_justify="left"
+    )
+    for key, count in sorted(found.items()):
+        table.add_row(*key, str(count), str(PAPER.get(key, "")))
+    console.print(table)
+    parts = Counter((file.label, file.part) for file in manifest.files)
+    table = Table("class", *PARTS, "here", "paper", title="Merged (the paper's Table III)", title_justify="left")
+    for label in manifest.classes:
+        counts = [parts[label, part] for part in PARTS]
+        table.add_row(label, *map(str, counts), str(sum(counts)), str(PAPER_MERGED.get(label, "")))
+    console.print(table)

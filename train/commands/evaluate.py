@@ -1,0 +1,45 @@
+"""The command `leukoscope evaluate`."""
+
+from pathlib import Path
+
+import click
+
+from benchmarks.run_folder import Evaluation, read_run
+from train.evaluation import evaluate
+
+
+@click.command(epilog="Example: leukoscope evaluate runs/yolo11n --json")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Where the run's data set lies now, if it was moved.")
+@click.option("--json", "as_json", is_flag=True, help="Print the evaluation as one JSON object.")
+def command(run: Path, data: Path | None, as_json: bool) -> None:
+    """Measure a finished run on its validation and test images, and fit temperature, threshold and limits."""
+    evaluation = evaluate(run, data)
+    if as_json:
+        click.echo(evaluation.model_dump_json())
+    else:
+        print_evaluation(evaluation, run)
+
+
+def print_evaluation(evaluation: Evaluation, run: Path) -> None:
+    """Print figures with 95 % intervals and the confusion matrices."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    classes = read_run(run).classes
+    table = Table("figure, % (95 % interval)", *(f"{each.part}, {each.images} images" for each in evaluation.measured))
+    for name in evaluation.measured[0].figures:
+        cells = [
+            f"{100 * figure.value:.2f} ({100 * (figure.low or 0):.1f} to {100 * (figure.high or 0):.1f})"
+            for figure in (each.figures[name] for each in evaluation.measured)
+        ]
+        table.add_row(name, *cells)
+    console.print(table)
+    for part, counts in evaluation.confusion.items():
+        table = Table(f"{part}: truth below", *(f"called {name}" for name in classes))
+        for name, row in zip(classes, counts, strict=True):
+            table.add_row(name, *map(str, row))
+        console.print(table)
+    decision = evaluation.decision
+    console.print(f"temperature {decision.temperature}, threshold {decision.threshold} for {decision.positive}")
