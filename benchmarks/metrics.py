@@ -1,6 +1,6 @@
 """Accuracy figures with 95 % intervals, the same for training reports, the export gate and benchmarks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,7 @@ def figures(
     else:
         for index, name in enumerate(classes):
             result[f"recall {name}"] = _share(int(counts[index, index]), int(counts[index].sum()))
-    statistics = {
+    statistics: dict[str, Callable[[Labels], float]] = {
         "f1": lambda rows: _f1(truths[rows], predicted[rows], classes, decision),
         "auc": lambda rows: _auc(truths[rows], probabilities[rows], classes, decision),
         "ece": lambda rows: expected_calibration_error(probabilities[rows], truths[rows]),

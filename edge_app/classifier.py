@@ -64,14 +64,16 @@ class Classifier:
 
     def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
         """Load the bundle's model; threads 0 is one a core. Raises RuntimeMissingError or InferenceError."""
-        self.bundle = bundle
+        # not the bundle itself: its files would stay in memory beside the runtime's own copy
+        self.manifest = bundle.manifest
+        self.bundle_sha256 = bundle.sha256
         self.runtime: Runtime = load(bundle, threads=threads)
         self._executed = str(self.runtime.describe())
         self._preprocessing_sha256 = bundle.manifest.preprocessing.digest()
 
     def judge(self, frame: Frame) -> Verdict:
         """Return the verdict on a frame; raises InputError for a picture of another shape, InferenceError."""
-        manifest = self.bundle.manifest
+        manifest = self.manifest
         started = time.perf_counter_ns()
         prepared = prepare(frame.image, manifest.preprocessing)
         ready = time.perf_counter_ns()
@@ -97,7 +99,7 @@ class Classifier:
             frame_id=frame.sequence,
             captured_at=frame.captured_at,
             settings=frame.settings,
-            bundle=self.bundle.sha256,
+            bundle=self.bundle_sha256,
             preprocessing=self._preprocessing_sha256,
             executed=self._executed,
             certified=manifest.gate.certified,

@@ -60,7 +60,7 @@ class Decision(Record):
     class the most probable one is named.
     """
 
-    temperature: Annotated[float, Field(gt=0, le=100)] = 1.0
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
     positive: str | None = None
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
 

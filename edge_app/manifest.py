@@ -80,7 +80,7 @@ class DataSource(Record):
 class Manifest(Record):
     """manifest.json of a bundle; unknown keys are refused."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1]
     name: Name
     model: str
     task: str
@@ -108,6 +108,8 @@ class Manifest(Record):
     def _fits_together(self) -> "Manifest":
         if self.model_file not in self.files or "golden.npz" not in self.files:
             raise ValueError("files must list the model file and golden.npz")
+        if self.model_file == "golden.npz":
+            raise ValueError("model_file must not be golden.npz")
         if "manifest.json" in self.files:
             raise ValueError("files must not list manifest.json itself")
         if len(set(self.classes)) != len(self.classes):

@@ -25,6 +25,7 @@ Kind = Literal["healthy", "leukaemic"]
 Look = Literal["bright", "dim"]
 Plane = npt.NDArray[np.float32]
 Colour = tuple[float, float, float]
+Part = tuple[slice, slice]
 
 
 class Nucleated(NamedTuple):
@@ -53,7 +54,7 @@ class Slide:
 
     light: values of the empty background (above 255 is over-exposed).
     red_cell, nucleus, cytoplasm, granules: optical densities, in natural units.
-    cells: range of the number of nucleated cells in a field of 17 × 13 red cells (the default one).
+    cells: range of the number of nucleated cells in 17.5 × 13.1 red cells (a "bright" field, by default).
     radius: range of a nucleated cell's radius, in red-cell diameters.
     pallor: how much thinner red cells are at their centre, 0 to 1.
     chromatin: contrast of the nuclei's texture.
@@ -65,7 +66,7 @@ class Slide:
     nucleus: Colour
     cytoplasm: Colour
     granules: Colour
-    cells: tuple[int, int]
+    cells: tuple[float, float]
     radius: tuple[float, float]
     pallor: float
     chromatin: float = 1.0
@@ -77,12 +78,14 @@ class Slide:
 SLIDES: dict[tuple[Look, Kind], tuple[Slide, ...]] = {
     ("bright", "healthy"): (
         Slide(
-            light=(249, 259, 251), red_cell=(0.09, 0.19, 0.19), nucleus=(0.025, 0.70, 0.50),
-            cytoplasm=(0.01, 0.20, 0.21), granules=(0.02, 0.25, 0.15), cells=(9, 15), radius=(0.44, 1.2), pallor=0.5,
+            light=(249, 259, 251), red_cell=(0.09, 0.19, 0.19), nucleus=(0.025, 0.72, 0.54),
+            cytoplasm=(0.01, 0.20, 0.21), granules=(0.03, 0.34, 0.21), cells=(7, 12), radius=(0.44, 1.2), pallor=0.5,
+            chromatin=1.25,
         ),
         Slide(
             light=(248, 258, 247), red_cell=(0.10, 0.24, 0.28), nucleus=(0.02, 0.62, 0.50),
-            cytoplasm=(0.01, 0.19, 0.21), granules=(0.02, 0.26, 0.18), cells=(8, 14), radius=(0.44, 1.2), pallor=0.45,
+            cytoplasm=(0.01, 0.19, 0.21), granules=(0.03, 0.35, 0.24), cells=(8, 14), radius=(0.44, 1.2), pallor=0.45,
+            chromatin=1.25,
         ),
     ),
     ("bright", "leukaemic"): (
@@ -105,7 +108,8 @@ SLIDES: dict[tuple[Look, Kind], tuple[Slide, ...]] = {
     ("dim", "healthy"): (
         Slide(
             light=(147, 160, 166), red_cell=(0.21, 0.23, 0.13), nucleus=(0.16, 1.02, 0.52),
-            cytoplasm=(0.03, 0.18, 0.22), granules=(0.06, 0.26, 0.12), cells=(1, 3), radius=(0.55, 0.95), pallor=0.45,
+            cytoplasm=(0.03, 0.18, 0.22), granules=(0.06, 0.26, 0.12), cells=(0.7, 1.9), radius=(0.55, 0.95),
+            pallor=0.45,
         ),
     ),
     ("dim", "leukaemic"): (
@@ -116,16 +120,35 @@ SLIDES: dict[tuple[Look, Kind], tuple[Slide, ...]] = {
     ),
 }  # fmt: skip
 
-DEMO: dict[str, tuple[Kind, int]] = {
-    "healthy-1": ("healthy", 1),
-    "healthy-2": ("healthy", 2),
-    "healthy-3": ("healthy", 3),
-    "healthy-4": ("healthy", 4),
-    "leukaemic-1": ("leukaemic", 1),
-    "leukaemic-2": ("leukaemic", 2),
-    "leukaemic-3": ("leukaemic", 3),
-    "leukaemic-4": ("leukaemic", 4),
-}
+DEMO_SEEDS: dict[Kind, tuple[int, ...]] = {"healthy": (2, 4, 6, 8), "leukaemic": (1, 2, 3, 4)}
+
+
+@dataclass(frozen=True)
+class CellType:
+    """What tells a type of nucleated cell from the others; radii are shares of the cell's own.
+
+    wobble: how irregular its outlines are.
+    nucleus: range of the nucleus' radius.
+    eccentricity: how far the nucleus lies from the centre.
+    strength: range of the stain, where 1 is the slide's own.
+    clots: contrast of the chromatin's coarse clots.
+    indented: share of the cells whose nucleus is indented, and range of the dent's radius.
+    tint: deviation of the nucleus' hue.
+    """
+
+    wobble: float
+    nucleus: tuple[float, float]
+    eccentricity: float
+    strength: tuple[float, float]
+    clots: float
+    indented: tuple[float, float, float]
+    tint: float = 0.12
+
+
+BLAST = CellType(0.05, (0.90, 0.98), 0.025, (0.72, 1.20), 0.033, (0.4, 0.1, 0.35), tint=0.07)
+LYMPHOCYTE = CellType(0.035, (0.84, 0.93), 0.05, (1.0, 2.4), 0.066, (0.1, 0.1, 0.2))
+MONOCYTE = CellType(0.06, (0.80, 0.93), 0.07, (0.5, 1.1), 0.055, (1.0, 0.3, 0.75))
+NEUTROPHIL = CellType(0.03, (0.24, 0.31), 0.0, (0.68, 1.15), 0.06, (0.0, 0.0, 0.0))  # its nucleus: one of the lobes
 
 
 def draw_smear(
@@ -140,8 +163,8 @@ def draw_smear(
     """Return a drawn field; the same arguments give the same pixels.
 
     cell_px is a red cell's diameter in pixels; by default a field is 17.5 red cells wide ("bright") or 22 ("dim").
-    In a "bright" field the nucleated cells are as dense as in the ALL image dataset, healthy or not; a "dim" healthy
-    field holds one to three of them whatever its size, as in ALL-IDB1.
+    Nucleated cells are as dense as in the ALL image dataset ("bright") or ALL-IDB1 ("dim"): by default 5 to 30 of
+    them, but one to three in a "dim" healthy field.
 
     Raises InputError when the seed is negative, the frame smaller than 64 × 64 pixels, or a red cell smaller than 6.
     """
@@ -152,10 +175,7 @@ def draw_smear(
     slides = SLIDES[look, kind]
     slide = slides[int(rng.integers(len(slides)))]
     field = _Field(rng, height, width, cell, slide)
-    if look == "dim" and kind == "healthy":
-        count = int(rng.integers(slide.cells[0], slide.cells[1] + 1))
-    else:
-        count = max(1, round(rng.uniform(*slide.cells) * height * width / (237 * cell * cell)))
+    count = max(1, round(rng.uniform(*slide.cells) * height * width / (230 * cell * cell)))
     cells = field.place_nucleated(count, clump=0.5 if kind == "leukaemic" else 0.1)
     field.draw_smudges(cells)
     field.draw_red_cells(cells)
@@ -165,30 +185,31 @@ def draw_smear(
     return Smear(field.photograph(), tuple(cells))
 
 
-def write_demo(folder: Path, quality: int = 84) -> list[Path]:
-    """Write the frames of `DEMO` into an existing folder as JPEG; return their paths.
+def write_demo(folder: Path) -> list[Path]:
+    """Write the frames of `DEMO_SEEDS` into an existing folder as JPEG; return their paths.
 
     Raises InputError when the folder can't be written to.
     """
     paths = []
-    for name, (kind, seed) in DEMO.items():
-        path = folder / f"{name}.jpg"
-        encoded = cv2.imencode(".jpg", draw_smear(seed, kind=kind).image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        try:
-            path.write_bytes(encoded.tobytes())
-        except OSError as error:
-            raise InputError(f"{path} can't be written ({error.strerror}): name a folder you may write to") from error
-        paths.append(path)
+    for kind, seeds in DEMO_SEEDS.items():
+        for number, seed in enumerate(seeds, 1):
+            path = folder / f"{kind}-{number}.jpg"
+            encoded = cv2.imencode(".jpg", draw_smear(seed, kind=kind).image, [cv2.IMWRITE_JPEG_QUALITY, 84])[1]
+            try:
+                path.write_bytes(encoded.tobytes())
+            except OSError as error:
+                raise InputError(f"{path} can't be written ({error.strerror}): name a folder of yours") from None
+            paths.append(path)
     return paths
 
 
-def _cell_type(rng: np.random.Generator, kind: Kind, size: float) -> str:
+def _cell_type(rng: np.random.Generator, kind: Kind, size: float) -> CellType:
     """Return which cell to draw; size is its radius in red-cell diameters."""
     if kind == "leukaemic":
-        return "blast"
+        return BLAST
     if size < 0.66:
-        return "lymphocyte"
-    return "neutrophil" if size < 1.0 and rng.random() < 0.8 else "monocyte"
+        return LYMPHOCYTE
+    return NEUTROPHIL if size < 1.0 and rng.random() < 0.8 else MONOCYTE
 
 
 class _Field:
@@ -212,7 +233,7 @@ class _Field:
                 turn, apart = self.rng.uniform(0, 2 * np.pi), 0.95 * (near.radius + radius)
                 x, y = near.x + apart * np.cos(turn), near.y + apart * np.sin(turn)
             inside = 0 <= x < self.width and 0 <= y < self.height
-            if inside and all(np.hypot(x - c.x, y - c.y) > 0.93 * (radius + c.radius) for c in cells):
+            if inside and all(math.hypot(x - c.x, y - c.y) > 0.93 * (radius + c.radius) for c in cells):
                 cells.append(Nucleated(float(x), float(y), radius))
             if len(cells) == count:
                 break
@@ -249,7 +270,7 @@ class _Field:
         """Draw platelets: small granular bodies, now and then in a clump."""
         for _ in range(int(self.rng.integers(3, 12))):
             x, y = self.rng.uniform(0, self.width), self.rng.uniform(0, self.height)
-            if any(np.hypot(x - c.x, y - c.y) < 1.3 * c.radius for c in cells):
+            if any(math.hypot(x - c.x, y - c.y) < 1.3 * c.radius for c in cells):
                 continue
             for _ in range(int(self.rng.integers(1, 6)) if self.rng.random() < 0.2 else 1):
                 x, y = x + self.rng.normal(0, 0.2 * self.cell), y + self.rng.normal(0, 0.2 * self.cell)
@@ -264,7 +285,7 @@ class _Field:
         for _ in range(int(self.rng.integers(0, self.slide.smudges + 1))):
             x, y = self.rng.uniform(0, self.width), self.rng.uniform(0, self.height)
             radius = self.cell * self.rng.uniform(0.7, 1.3)
-            if any(np.hypot(x - c.x, y - c.y) < c.radius + radius for c in cells):
+            if any(math.hypot(x - c.x, y - c.y) < c.radius + radius for c in cells):
                 continue
             where, dx, dy = self._patch(x, y, 2.0 * radius)
             depth = self._outline(dx, dy, radius, 0.16) + 0.16 * radius * self.coarse[where]
@@ -273,37 +294,25 @@ class _Field:
             stain = _cover(depth, 0.5 * radius) * (0.75 + 0.14 * self.grain[where] + 0.12 * fibres).clip(0, 1.1)
             self._add(where, stain, self.slide.granules)
 
-    def draw_nucleated(self, index: int, cells: list[Nucleated], kind: str) -> None:
+    def draw_nucleated(self, index: int, cells: list[Nucleated], kind: CellType) -> None:
         """Draw one nucleated cell, flattened where it touches another."""
         rng, (x, y, radius) = self.rng, cells[index]
         where, dx, dy = self._patch(x, y, 1.35 * radius)
-        wobble = {"blast": 0.05, "lymphocyte": 0.035, "neutrophil": 0.03, "monocyte": 0.06}[kind]
-        body = self._outline(dx, dy, radius, wobble)
+        body = self._outline(dx, dy, radius, kind.wobble)
         for other in (*cells[:index], *cells[index + 1 :]):
-            apart = float(np.hypot(other.x - x, other.y - y))
+            apart = math.hypot(other.x - x, other.y - y)
             if apart < 1.3 * (radius + other.radius):
                 border = (apart**2 + radius**2 - other.radius**2) / (2 * apart)
                 body = np.minimum(body, border - (dx * (other.x - x) + dy * (other.y - y)) / apart)
-        strength = rng.uniform(0.72, 1.2)
-        if kind == "neutrophil":
-            nucleus, strength = self._lobes(dx, dy, radius), 0.95 * strength
-        elif kind == "lymphocyte":
-            shift = 0.05 * radius * rng.normal(size=2)
-            nucleus = self._outline(dx - shift[0], dy - shift[1], radius * rng.uniform(0.84, 0.93), 0.03)
-            strength *= rng.uniform(1.2, 2.3)
-        elif kind == "monocyte":
-            shift = 0.07 * radius * rng.normal(size=2)
-            nucleus = self._outline(dx - shift[0], dy - shift[1], radius * rng.uniform(0.8, 0.93), 0.06)
-            nucleus = self._indent(nucleus, dx, dy, radius, rng.uniform(0.3, 0.75))
-            strength *= rng.uniform(0.6, 1.0)
+        if kind is NEUTROPHIL:
+            nucleus = self._lobes(dx, dy, radius)
         else:
-            shift = 0.025 * radius * rng.normal(size=2)
-            nucleus = self._outline(dx - shift[0], dy - shift[1], radius * rng.uniform(0.9, 0.98), 0.045)
-            if rng.random() < 0.4:
-                nucleus = self._indent(nucleus, dx, dy, radius, rng.uniform(0.1, 0.35))
-        nucleus = np.minimum(nucleus, body - 0.02 * radius)
-        self._stain(where, body, nucleus, kind, float(strength))
-        if kind == "blast":
+            right, down = kind.eccentricity * radius * rng.normal(size=2).astype(np.float32)
+            nucleus = self._outline(dx - right, dy - down, radius * rng.uniform(*kind.nucleus), kind.wobble)
+            if rng.random() < kind.indented[0]:
+                nucleus = self._indent(nucleus, dx, dy, radius, rng.uniform(*kind.indented[1:]))
+        self._stain(where, body, np.minimum(nucleus, body - 0.02 * radius), kind)
+        if kind is BLAST:
             self._nucleoli(x, y, radius)
 
     def photograph(self) -> Image:
@@ -348,29 +357,26 @@ class _Field:
         below = thickness[where]
         thickness[where] = below + body - 0.5 * np.minimum(below.clip(0), body) - halo
 
-    def _stain(self, where: tuple[slice, slice], body: Plane, nucleus: Plane, kind: str, strength: float) -> None:
+    def _stain(self, where: Part, body: Plane, nucleus: Plane, kind: CellType) -> None:
         """Lay cytoplasm and nucleus over what is there; body and nucleus are depths in pixels."""
         rng, slide, edge = self.rng, self.slide, 0.05 * self.cell
-        covered = _cover(body, edge)
+        fine, grain, coarse = self.fine[where], self.grain[where], self.coarse[where]
+        covered, inner = _cover(body, edge), _cover(nucleus, 0.7 * edge)
         self.density[where] *= 1 - 0.9 * covered[..., np.newaxis]
-        inner = _cover(nucleus, 0.7 * edge)
-        if kind == "neutrophil":
-            speckle = 0.75 + 0.22 * self.fine[where] + 0.18 * self.grain[where]
-            self._add(where, (covered - inner).clip(0, 1) * speckle.clip(0.2, 1.8), slide.granules)
+        around = (covered - inner).clip(0, 1)
+        if kind is NEUTROPHIL:
+            self._add(where, around * (0.75 + 0.22 * fine + 0.18 * grain).clip(0.2, 1.8), slide.granules)
         else:
-            tone = {"blast": 1.0, "lymphocyte": 0.9, "monocyte": 0.8}[kind] * rng.uniform(0.85, 1.15)
-            cloudy = tone * (1 + 0.12 * self.coarse[where] + 0.10 * self.grain[where])
-            self._add(where, (covered - inner).clip(0, 1) * cloudy, slide.cytoplasm)
-        coarse = {"blast": 0.033, "lymphocyte": 0.066, "neutrophil": 0.06, "monocyte": 0.055}[kind]
-        chromatin = 0.055 * self.fine[where] + 0.075 * self.grain[where] + coarse * self.coarse[where]
-        chromatin *= slide.chromatin
-        membrane = 0.12 * slide.chromatin * np.exp(-((nucleus / (0.05 * self.cell) - 0.8) ** 2))
-        uneven = 1 + 0.12 * rng.normal() * np.tanh(nucleus / self.cell) + chromatin + membrane
-        tint = rng.normal(1, 0.07 if kind == "blast" else 0.12)
-        colour = (slide.nucleus[0], slide.nucleus[1], slide.nucleus[2] * tint)
-        self._add(where, inner * strength * uneven, colour)
+            self._add(where, around * (1 + 0.12 * coarse + 0.10 * grain) * rng.uniform(0.75, 1.1), slide.cytoplasm)
+        membrane = 0.12 * np.exp(-((nucleus / edge - 0.8) ** 2))
+        texture = slide.chromatin * (0.055 * fine + 0.075 * grain + kind.clots * coarse + membrane)
+        slope = 0.12 * rng.normal() * np.tanh(nucleus / self.cell)
+        blue, green, red = slide.nucleus
+        red *= rng.normal(1, kind.tint)
+        stain = inner * rng.uniform(*kind.strength)
+        self._add(where, stain * (1 + texture + slope), (blue, green, red))
         # the gaps between chromatin strands are pinker than the strands
-        self.density[where][..., 2] += inner * 0.06 * colour[2] * slide.chromatin * self.grain[where]
+        self._add(where, stain * grain, (0, 0, 0.06 * red * slide.chromatin))
 
     def _nucleoli(self, x: float, y: float, radius: float) -> None:
         for _ in range(int(self.rng.integers(0, 4))):
@@ -384,16 +390,14 @@ class _Field:
     def _lobes(self, dx: Plane, dy: Plane, radius: float) -> Plane:
         """Return the depth of a nucleus of two to five lobes on a bent thread."""
         rng, count = self.rng, int(self.rng.integers(2, 6))
-        start, step = (
-            rng.uniform(0, 2 * np.pi),
-            rng.uniform(0.85, 1.15) * (2 * np.pi if count > 2 else 4.0) / (count + 1),
-        )
+        start, span = rng.uniform(0, 2 * np.pi), 2 * np.pi if count > 2 else 4.0
+        step = span / (count + 1) * rng.uniform(0.85, 1.15)
         depth = np.full_like(dx, -radius)
         last: tuple[float, float] | None = None
         for k in range(count):
             out = radius * rng.uniform(0.38, 0.5)
             here = (out * np.cos(start + k * step), out * np.sin(start + k * step))
-            size = radius * rng.uniform(0.24, 0.31) * (1.25 if count < 4 else 1.0)
+            size = radius * rng.uniform(*NEUTROPHIL.nucleus) * (1.25 if count < 4 else 1.0)
             depth = np.maximum(depth, self._outline(dx - here[0], dy - here[1], size, 0.07))
             if last is not None:
                 depth = np.maximum(depth, 0.09 * radius - _distance(dx, dy, last, here))
@@ -417,14 +421,14 @@ class _Field:
             edge += wobble / (k - 1) * self.rng.normal() * np.cos(k * angle + self.rng.uniform(0, 2 * np.pi))
         return np.asarray(radius * edge - np.hypot(along, across), np.float32)
 
-    def _patch(self, x: float, y: float, reach: float) -> tuple[tuple[slice, slice], Plane, Plane]:
+    def _patch(self, x: float, y: float, reach: float) -> tuple[Part, Plane, Plane]:
         """Return the part of the frame within reach of a point, and its pixels' distances from it in x and y."""
         left, right = np.clip([int(x - reach), int(x + reach) + 2], 0, self.width)
         top, bottom = np.clip([int(y - reach), int(y + reach) + 2], 0, self.height)
         dy, dx = np.mgrid[top:bottom, left:right].astype(np.float32)
         return (slice(top, bottom), slice(left, right)), dx - np.float32(x), dy - np.float32(y)
 
-    def _add(self, where: tuple[slice, slice], amount: Plane, colour: Colour) -> None:
+    def _add(self, where: Part, amount: npt.NDArray[np.floating], colour: Colour) -> None:
         self.density[where] += amount[..., np.newaxis] * np.asarray(colour, np.float32)
 
     def _texture(self, scale: float) -> Plane:
@@ -432,9 +436,9 @@ class _Field:
         sigma = max(0.5, scale * self.cell)
         shrink = max(1, int(sigma / 2))  # coarse noise is made small and enlarged: a wide blur takes seconds
         noise = self.rng.standard_normal((self.height // shrink + 8, self.width // shrink + 8), np.float32)
-        noise = cv2.GaussianBlur(noise, (0, 0), sigma / shrink)
-        noise = cv2.resize(noise, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_CUBIC)
-        noise = noise[: self.height, : self.width]
+        small = cv2.GaussianBlur(noise, (0, 0), sigma / shrink)
+        large = cv2.resize(small, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_CUBIC)
+        noise = np.asarray(large[: self.height, : self.width], np.float32)
         return np.asarray((noise - float(np.mean(noise))) / float(np.std(noise)), np.float32)
 
 

@@ -11,7 +11,7 @@ def model_card(manifest: Manifest, record: RunRecord, evaluation: Evaluation) ->
     recipe = record.recipe
     gate = manifest.gate
     calibrated = (
-        f"Calibrated on {manifest.calibration.images} training images, list sha256 `{manifest.calibration.list_sha256}`."
+        f"Calibrated on {manifest.calibration.images} training images, list `{manifest.calibration.list_sha256}`."
         if manifest.calibration
         else "Not quantised."
     )

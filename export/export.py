@@ -18,7 +18,7 @@ from benchmarks.source_model import load_network, source_logits
 from edge_app import __version__
 from edge_app.bundle import Bundle, assemble, golden_npz, members_of
 from edge_app.judging import Decision, confidence, softmax
-from edge_app.manifest import DataSource, Format, Golden, Manifest, Measured, Precision
+from edge_app.manifest import FORMAT_VERSION, DataSource, Format, Golden, Manifest, Measured, Precision
 from edge_app.preprocessing import Image, prepare
 from edge_app.runtimes import Logits, Model, load_model
 from edge_app.smears import draw_smear
@@ -111,6 +111,7 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
         "golden.npz": golden_npz(run.golden[surest], run.source["golden"][surest]),
     }
     manifest = Manifest(
+        format_version=FORMAT_VERSION,
         name=f"{record.model}-{record.split}-{format}-{precision}",
         model=record.model,
         task=record.task,

@@ -85,6 +85,7 @@ def _quantise(plain: Path, calibration: Image) -> bytes:
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
         per_channel=True,
+        reduce_range=True,
         calibrate_method=quantization.CalibrationMethod.MinMax,
     )
     return _correct_biases(quantised, cleaned, calibration[:CORRECTION_IMAGES])

@@ -1,5 +1,6 @@
 """TFLite models of YOLO networks: float32, or full static int8 with corrected biases."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,11 +36,13 @@ def convert(network: Any, precision: Precision, height: int, width: int, calibra
         return forward(images)
 
     try:
-        if precision == "fp32":
-            return _convert(from_pixels)
-        if precision == "int8" and calibration is not None:
-            plain, quantised = _convert(from_shares), _convert(from_shares, calibration)
-            return _correct_biases(quantised, plain, calibration[:CORRECTION_IMAGES])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an input whose type changes, and of tensors that are kept
+            if precision == "fp32":
+                return _convert(from_pixels)
+            if precision == "int8" and calibration is not None:
+                plain, quantised = _convert(from_shares), _convert(from_shares, calibration)
+                return _correct_biases(quantised, plain, calibration[:CORRECTION_IMAGES])
     except (KeyError, RuntimeError, ValueError) as error:
         raise ExportError(f"TensorFlow can't convert this network to TFLite {precision}: {error}") from error
     raise ExportError(f"a TFLite model is made in fp32, or in int8 with calibration images, not {precision}")

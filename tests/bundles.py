@@ -11,7 +11,17 @@ import numpy as np
 
 from edge_app.bundle import Bundle, assemble, golden_npz, members_of
 from edge_app.judging import Decision, Limits, Range
-from edge_app.manifest import Calibration, DataSource, Figure, Format, Gate, Golden, Manifest, Measured
+from edge_app.manifest import (
+    FORMAT_VERSION,
+    Calibration,
+    DataSource,
+    Figure,
+    Format,
+    Gate,
+    Golden,
+    Manifest,
+    Measured,
+)
 from edge_app.preprocessing import Preprocessing
 from tests.tiny_models import HEIGHT, WIDTH, logits, pictures
 
@@ -46,6 +56,7 @@ def tiny_manifest(members: dict[str, bytes], **changes: object) -> Manifest:
     model_file = next(iter(members))
     figures = {"accuracy": Figure(value=0.981, low=0.97, high=0.988), "specificity": Figure(value=0.9)}
     manifest = Manifest(
+        format_version=FORMAT_VERSION,
         name="tiny",
         model="tiny",
         task="stages",

@@ -7,11 +7,17 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_app.bundle import write_bundle
+from edge_app.manifest import Format, Precision
 from edge_app.preprocessing import Preprocessing
+from export.export import make_bundle, open_run
 from train.dataset import build_dataset
 from train.evaluation import evaluate
 from train.recipe import load_recipe
 from train.run import train
+
+FORMATS: tuple[Format, ...] = ("tflite", "onnx")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -81,3 +87,16 @@ def tiny_run(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     train(tiny_dataset, folder, load_recipe("yolo11n-scratch", epochs=2, small_epochs=1, small_size=32, batch=16))
     evaluate(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundles(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The tiny run's bundles: `tflite-fp32`, `tflite-int8`, `onnx-fp32`, `onnx-int8`."""
+    folder = tmp_path_factory.mktemp("bundles")
+    run = open_run(tiny_run, calibration_images=24, seed=0)
+    paths = {}
+    for model_format in FORMATS:
+        for precision in PRECISIONS:
+            paths[f"{model_format}-{precision}"] = folder / f"{model_format}-{precision}.leuko"
+            write_bundle(paths[f"{model_format}-{precision}"], make_bundle(run, model_format, precision))
+    return paths

@@ -398,6 +398,7 @@ def test_a_read_that_hangs_is_a_lost_camera_that_comes_back(microscope: Microsco
         started_ns = time.monotonic_ns()
         frame = next(frames)
         assert frame.monotonic_ns > started_ns  # not the one that lay there since before
+        microscope.release.set()
     assert "lost: no frame came for 0.3 s" in events[0]
 
 

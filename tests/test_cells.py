@@ -6,12 +6,12 @@ import pytest
 
 from edge_app.cells import find_cells
 from edge_app.images import read_image
-from edge_app.preprocessing import Preprocessing, stain_mask
+from edge_app.preprocessing import Image, Preprocessing, stain_mask
 
 MATCH_PX = 100  # about half the width of a blast in an ALL-IDB1 image of 2592 pixels
 
 
-def discs(*centres: tuple[int, int], radius: int = 40, shape: tuple[int, int] = (960, 1280)) -> np.ndarray:  # type: ignore[type-arg]
+def discs(*centres: tuple[int, int], radius: int = 40, shape: tuple[int, int] = (960, 1280)) -> Image:
     mask = np.zeros(shape, np.uint8)
     for centre in centres:
         cv2.circle(mask, centre, radius, 255, -1)

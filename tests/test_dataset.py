@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.dataset import DatasetManifest, load_part, read_dataset, read_prepared
+from benchmarks.dataset import DatasetManifest, Part, load_part, read_dataset, read_prepared
 from edge_app.cli import leukoscope
 from edge_app.errors import DatasetError
 from edge_app.images import read_image
@@ -17,7 +17,7 @@ from train.dataset import build_dataset
 from train.splits import split_parts
 
 
-def parts_of_groups(manifest: DatasetManifest) -> dict[str, set[str]]:
+def parts_of_groups(manifest: DatasetManifest) -> dict[str, set[Part]]:
     parts = defaultdict(set)
     for file in manifest.files:
         parts[file.group].add(file.part)

@@ -68,7 +68,7 @@ def test_a_frame_of_another_shape_is_refused_in_words(shape: tuple[int, ...]) ->
 
 def test_a_16_bit_frame_is_refused_in_words() -> None:
     with pytest.raises(InputError, match="not uint16"):
-        prepare(np.zeros((5, 5, 3), np.uint16), Preprocessing())  # type: ignore[arg-type]
+        prepare(np.zeros((5, 5, 3), np.uint16), Preprocessing())
 
 
 def test_the_records_hash_follows_its_values_only() -> None:

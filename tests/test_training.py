@@ -152,9 +152,9 @@ def test_every_shipped_recipe_reads_and_the_papers_values_stand() -> None:
 
 def test_a_typing_error_in_a_recipe_is_named() -> None:
     values = load_recipe("yolo11n").model_dump()
-    with pytest.raises(TrainingError, match="field epoch: .*correct it"):
+    with pytest.raises(TrainingError, match=r"field epoch: .*correct it"):
         parse_recipe(values | {"epoch": 3}, "mine")
-    with pytest.raises(TrainingError, match="augmentation.*rotation"):
+    with pytest.raises(TrainingError, match=r"augmentation.*rotation"):
         parse_recipe(values | {"augmentation": {"rotation": 3}}, "mine")
 
 

@@ -26,7 +26,7 @@ def evaluate(run: Path, dataset: Path | None = None) -> Evaluation:
     for part in ("val", "test"):
         images, truths[part] = load_part(folder, manifest, part)
         scores[part] = logits(images)
-    decision = fit_decision(scores["val"], truths["val"], record.classes, POSITIVE[manifest.task])
+    decision = fit_decision(scores["val"], truths["val"], POSITIVE[manifest.task])
     probabilities = {part: softmax(values, decision.temperature) for part, values in scores.items()}
     min_confidence = fit_min_confidence(probabilities["val"], truths["val"], record.classes, decision)
     evaluation = Evaluation(

@@ -14,6 +14,8 @@ from edge_app.errors import CameraError, InputError
 from edge_app.preprocessing import Image
 
 LONGEST_PAUSE_S = 30
+# A thread that comes back from OpenCV while Python ends aborts the process, and OpenCV may wait 10 s for a V4L2 device.
+LONGEST_CLOSE_S = 12
 MAX_HUNG = 3  # connections that may hang at a time before no further one is tried
 
 
@@ -128,10 +130,11 @@ class LiveCamera(Camera):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close, and wait for the threads; one that hangs in its device is left behind."""
+        """Close, and wait for the threads; one that hangs in its device is left behind after `LONGEST_CLOSE_S`."""
         self.close()
+        deadline_s = time.monotonic() + LONGEST_CLOSE_S
         for reader in self._readers:
-            reader.join(timeout=1)
+            reader.join(max(deadline_s - time.monotonic(), 0))
 
     def _open(self, first_sequence: int) -> None:
         """Start a reader and wait until it has a frame; raises CameraError when it has not in time."""

@@ -119,7 +119,7 @@ class V4l2Device:
     def grab(self) -> bool | None:
         """Wait for the next picture, None when it has not come within `WAIT_S`; raises CameraError when lost.
 
-        The wait is short because a thread that is inside OpenCV when Python ends makes the process abort.
+        The wait is short so that closing is prompt; `VideoCapture.grab` alone may take 10 s.
         """
         started_s = time.monotonic()
         try:

@@ -35,6 +35,7 @@ def command(paths: tuple[Path, ...], bundle: Path | None, threads: int, as_json:
             files += find_images(path)
         except InputError as error:
             failed(path, error)
+    total = len(files) + len(failures)
     with Progress(
         console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as progress:
@@ -48,7 +49,6 @@ def command(paths: tuple[Path, ...], bundle: Path | None, threads: int, as_json:
                 click.echo(line)
             progress.advance(task)
     if failures:
-        total = len(files) + len(failures)
         raise InputError(
             "\n  ".join([f"{len(failures)} of {total} could not be judged; mend or remove them:", *failures])
         )

@@ -29,10 +29,10 @@ def load_classifier(bundle: Path | None, threads: int) -> Classifier:
     from edge_app.bundle import default_bundle_path, open_bundle
 
     classifier = Classifier(open_bundle(bundle or default_bundle_path()), threads=threads)
-    gate = classifier.bundle.manifest.gate
+    gate = classifier.manifest.gate
     if not gate.certified:
         click.echo(
-            f"warning: {classifier.bundle.manifest.name} is not certified: it agrees with its source model on "
+            f"warning: {classifier.manifest.name} is not certified: it agrees with its source model on "
             f"{gate.agreement:.1%} of {gate.images} images, and its accuracy is {100 * gate.accuracy_drop:.1f} points "
             "lower; export it again at a higher precision",
             err=True,
