@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from edge_app import errors
 from edge_app.cli import COMMANDS, leukoscope
-from edge_app.commands.options import REASONS
+from edge_app.judging import REASONS
 from tests.conftest import draw_cells
 
 KEYS = {

@@ -8,7 +8,8 @@ from edge_app.cameras.demo import FOLDER
 from edge_app.errors import InputError
 from edge_app.images import read_image
 from edge_app.preprocessing import Image, Preprocessing, stain_mask
-from edge_app.smears import DEMO_SEEDS, Kind, Look, Smear, draw_smear, write_demo
+from edge_app.slides import Kind, Look
+from edge_app.smears import DEMO_SEEDS, Smear, draw_smear, write_demo
 
 KINDS: tuple[Kind, ...] = ("healthy", "leukaemic")
 LOOKS: tuple[Look, ...] = ("bright", "dim")
