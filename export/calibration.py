@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.dataset import DatasetManifest, read_prepared
+from benchmarks.dataset import DatasetFile, DatasetManifest, read_prepared
 from edge_app.errors import ExportError
 from edge_app.manifest import Calibration
 from edge_app.preprocessing import Image
@@ -17,10 +17,20 @@ DEFAULT_IMAGES = 300
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Prepared images (uint8 [N, H, W, 3], RGB), and what the manifest says of them."""
+    """Prepared images (uint8 [N, H, W, 3], RGB), and the data set's entries of them."""
 
     images: Image
-    record: Calibration
+    files: tuple[DatasetFile, ...]
+
+    @property
+    def record(self) -> Calibration:
+        """What the manifest says of the set."""
+        lines = "".join(f"{file.path} {file.sha256}\n" for file in self.files)
+        return Calibration(images=len(self.files), list_sha256=hashlib.sha256(lines.encode()).hexdigest())
+
+    def first(self, count: int) -> "CalibrationSet":
+        """Return the set of the first images: it is shuffled, so each class keeps about its share."""
+        return CalibrationSet(self.images[:count], self.files[:count])
 
 
 def calibration_set(
@@ -43,6 +53,4 @@ def calibration_set(
         chosen += shuffler.sample(of_class, min(share, len(of_class)))
     # in class order, a quantiser that keeps a moving average would forget the first class
     shuffler.shuffle(chosen)
-    lines = "".join(f"{file.path} {file.sha256}\n" for file in chosen)
-    record = Calibration(images=len(chosen), list_sha256=hashlib.sha256(lines.encode()).hexdigest())
-    return CalibrationSet(np.concatenate([read_prepared(folder, file) for file in chosen]), record)
+    return CalibrationSet(np.concatenate([read_prepared(folder, file) for file in chosen]), tuple(chosen))

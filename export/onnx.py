@@ -12,7 +12,7 @@ from edge_app.manifest import Precision
 from edge_app.preprocessing import Image
 
 Means = npt.NDArray[np.float32]
-CORRECTION_IMAGES = 64
+CORRECTION_IMAGES = 128
 INPUT = "images"
 OPSET = 17
 

@@ -13,7 +13,7 @@ from edge_app.preprocessing import Image
 from export.yolo_tensorflow import classifier
 
 Means = npt.NDArray[np.float32]
-CORRECTION_IMAGES = 64
+CORRECTION_IMAGES = 128
 
 
 def convert(network: Any, precision: Precision, height: int, width: int, calibration: Image | None) -> bytes:
