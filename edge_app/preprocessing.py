@@ -6,7 +6,11 @@ S. A. Aly, "Acute Lymphoblastic Leukemia Diagnosis Employing YOLOv11, YOLOv8, Re
 Learning Models", and of the segmentation script that its authors published with it.
 """
 
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from typing import Annotated, Literal
 
 import cv2
@@ -18,7 +22,11 @@ from edge_app.errors import InputError
 from edge_app.records import Record
 
 Image = npt.NDArray[np.uint8]
+STRIP_ROWS = 240
+MOST_TILES = 4  # in each direction
 Channel = Annotated[int, Field(ge=0, le=255)]
+
+_pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "prepare")  # OpenCV lets other threads run meanwhile
 
 
 class Preprocessing(Record):
@@ -58,11 +66,19 @@ class Prepared:
 def stain_mask(frame: Image, record: Preprocessing) -> Image:
     """Return the stain's mask: uint8 [h, w], 255 where the frame (uint8 [h, w, 3], BGR) is stained, else 0."""
     _check(frame)
-    mask = cv2.inRange(cv2.cvtColor(frame, cv2.COLOR_BGR2HSV), record.hsv_low, record.hsv_high)
+    height, width = frame.shape[:2]
+    mask = np.empty((height, width), np.uint8)
+
+    def fill(top: int) -> None:
+        rows = slice(top, top + STRIP_ROWS)
+        cv2.inRange(cv2.cvtColor(frame[rows], cv2.COLOR_BGR2HSV), record.hsv_low, record.hsv_high, dst=mask[rows])
+
+    # strips stay in the cache between the two steps
+    list(_pool.map(fill, range(0, height, STRIP_ROWS)))
     if record.opening > 1:
         kernel = np.ones((record.opening, record.opening), np.uint8)
-        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel)
-    return np.asarray(mask, np.uint8)
+        cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel, dst=mask)
+    return mask
 
 
 def prepare(frame: Image, record: Preprocessing) -> Prepared:
@@ -71,9 +87,34 @@ def prepare(frame: Image, record: Preprocessing) -> Prepared:
     Raises InputError when the frame has another shape or dtype.
     """
     mask = stain_mask(frame, record)
-    masked = cv2.bitwise_and(frame, frame, mask=mask)
-    resized = cv2.resize(masked, (record.width, record.height), interpolation=cv2.INTER_AREA)
-    return Prepared(np.asarray(cv2.cvtColor(resized, cv2.COLOR_BGR2RGB), np.uint8)[np.newaxis], mask)
+    small = np.zeros((record.height, record.width, 3), np.uint8)
+    rows, columns = _cuts(frame.shape[0], record.height), _cuts(frame.shape[1], record.width)
+
+    def reduce(tile: tuple[int, int]) -> None:
+        """Mask one tile and reduce it; where nothing is stained the result is black already."""
+        (top, bottom), (left, right) = rows[tile[0] : tile[0] + 2], columns[tile[1] : tile[1] + 2]
+        stained = mask[top[0] : bottom[0], left[0] : right[0]]
+        if cv2.countNonZero(stained):
+            part = frame[top[0] : bottom[0], left[0] : right[0]]
+            target = small[top[1] : bottom[1], left[1] : right[1]]
+            size = (target.shape[1], target.shape[0])
+            cv2.resize(cv2.bitwise_and(part, part, mask=stained), size, dst=target, interpolation=cv2.INTER_AREA)
+
+    list(_pool.map(reduce, product(range(len(rows) - 1), range(len(columns) - 1))))
+    return Prepared(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)[np.newaxis], mask)
+
+
+def _cuts(source: int, target: int) -> list[tuple[int, int]]:
+    """Return where a side is cut into tiles, in pixels of the frame and of the result.
+
+    Cuts lie where both fall on whole pixels, so that no pixel of the result needs two tiles and the area resize of the
+    tiles is that of the whole. A frame smaller than the result stays whole: OpenCV then interpolates.
+    """
+    pieces = 1
+    if source >= target:
+        common = math.gcd(source, target)
+        pieces = max(pieces for pieces in range(1, MOST_TILES + 1) if common % pieces == 0)
+    return [(source * index // pieces, target * index // pieces) for index in range(pieces + 1)]
 
 
 def _check(frame: Image) -> None:

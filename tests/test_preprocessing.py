@@ -83,9 +83,11 @@ def test_a_record_with_a_typing_error_or_an_empty_range_is_refused() -> None:
         Preprocessing(hsv_low=(161, 50, 50))
 
 
-def test_the_mask_is_the_papers_on_every_real_image(smears: Path) -> None:
+def test_mask_and_model_input_are_the_papers_on_every_real_image(smears: Path) -> None:
     files = find_images(smears)
     assert len(files) > 1000
     for file in files:
         frame = read_image(file)
-        assert np.array_equal(stain_mask(frame, Preprocessing()), paper_mask(frame)), file
+        prepared = prepare(frame, Preprocessing())
+        assert np.array_equal(prepared.mask, paper_mask(frame)), file
+        assert np.array_equal(prepared.model_input[0], paper_input(frame, (224, 224))), file
