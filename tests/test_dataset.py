@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -120,6 +121,13 @@ def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="holds no data set known here"):
         build_dataset([tmp_path / "empty"], tmp_path / "out")
+
+
+def test_two_images_of_one_name_are_refused_not_overwritten(kaggle_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(kaggle_folder / "all", tmp_path / "again")
+    with pytest.raises(DatasetError, match="give its folder once"):
+        build_dataset([kaggle_folder, tmp_path / "again"], tmp_path / "out", split="scene")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_existing_folder_is_not_overwritten(tiny_dataset: Path, kaggle_folder: Path) -> None:

@@ -87,6 +87,8 @@ def _write_images(
         prepared = prepare(frame, record)
         png = cv2.imencode(".png", cv2.cvtColor(prepared.model_input[0], cv2.COLOR_RGB2BGR))[1].tobytes()
         path = Path(part, image.label(task), f"{image.path.stem}.png")
+        if (folder / path).exists():
+            raise DatasetError(f"{image.path} has the name of another {image.label(task)} image; give its folder once")
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(png)
         files.append(
