@@ -14,10 +14,10 @@ import numpy.typing as npt
 from pydantic import AwareDatetime, ValidationError
 
 from edge_app.errors import DatasetError
+from edge_app.frozen import Frozen
 from edge_app.images import read_image
 from edge_app.preprocessing import Image, Preprocessing
 from edge_app.quality import Quality
-from edge_app.records import Record
 
 Task = Literal["normal-cancer", "stages"]
 Part = Literal["train", "val", "test"]
@@ -26,7 +26,7 @@ PARTS: tuple[Part, ...] = ("train", "val", "test")
 MANIFEST = "manifest.json"
 
 
-class DatasetFile(Record):
+class DatasetFile(Frozen):
     """One image of a data set.
 
     path: of the prepared image, relative to the data set. source_sha256: of the file it was made from. quality: what
@@ -45,7 +45,7 @@ class DatasetFile(Record):
     quality: Quality
 
 
-class DatasetManifest(Record):
+class DatasetManifest(Frozen):
     """What a data set is made of."""
 
     format_version: Literal[1] = 1

@@ -16,14 +16,14 @@ from typing import Any, Literal, TypeVar
 from pydantic import AwareDatetime, ValidationError
 
 from edge_app.errors import TrainingError
+from edge_app.frozen import Frozen
 from edge_app.judging import Decision, Limits
 from edge_app.manifest import Measured
-from edge_app.records import Record
 
-RecordT = TypeVar("RecordT", bound=Record)
+RecordT = TypeVar("RecordT", bound=Frozen)
 
 
-class RunRecord(Record):
+class RunRecord(Frozen):
     """What a finished run was; `weights_sha256` guards the file that holds pickled code."""
 
     format_version: Literal[1] = 1
@@ -47,7 +47,7 @@ class RunRecord(Record):
     libraries: dict[str, str]
 
 
-class Evaluation(Record):
+class Evaluation(Frozen):
     """What `evaluate` found, and what it fitted for the device: see `benchmarks.fitting`.
 
     confusion: part → counts, rows are the truth, in the order of the run's classes.

@@ -15,7 +15,11 @@
     ├── DatasetError               8   a data set can't be built or read
     ├── TrainingError              9   a training run can't be started or read
     ├── ExportError               10   a model can't be exported
-    └── GateError                 11   a bundle was written, but differs too much from its source
+    ├── GateError                 11   a bundle was written, but differs too much from its source
+    ├── StoreError                12   records can't be kept or read
+    │   └── StoreFullError             the disk is too full to keep another record
+    ├── SettingsError             13   a setting is unknown or out of range
+    └── StationError              14   the running app can't do what was asked, or had to give up
 
 0 is success, 2 is a command line that click refuses. Each message is a sentence that says what to do next.
 """
@@ -105,3 +109,25 @@ class GateError(LeukoscopeError):
     """Raised after a bundle was written that differs from its source model by more than the gate allows."""
 
     exit_code = 11
+
+
+class StoreError(LeukoscopeError):
+    """Raised when the record store can't be opened, or a record can't be kept, found or changed."""
+
+    exit_code = 12
+
+
+class StoreFullError(StoreError):
+    """Raised when too little room is left on the disk to keep another record; nothing was written."""
+
+
+class SettingsError(LeukoscopeError):
+    """Raised when a settings file, an environment variable or an option is unknown or out of range."""
+
+    exit_code = 13
+
+
+class StationError(LeukoscopeError):
+    """Raised when the running app can't do what was asked of it, or gave up after restarting a part too often."""
+
+    exit_code = 14

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from edge_app.frozen import Frozen
 from edge_app.quality import Level, Quality, Share
-from edge_app.records import Record
 
 Reason = Literal["no_stained_cell", "too_dark", "clipped", "out_of_focus", "stain_out_of_range", "low_confidence"]
 
@@ -22,7 +22,7 @@ REASONS: dict[Reason, str] = {
 }
 
 
-class Range(Record):
+class Range(Frozen):
     """An inclusive range."""
 
     low: Level
@@ -38,7 +38,7 @@ class Range(Record):
         return self.low <= value <= self.high
 
 
-class Limits(Record):
+class Limits(Frozen):
     """Outside these a frame gets no label; they are set from training images (see `edge_app.quality.Quality`)."""
 
     min_mask_fraction: Share
@@ -52,7 +52,7 @@ class Limits(Record):
     min_confidence: Share
 
 
-class Decision(Record):
+class Decision(Frozen):
     """How logits become a label.
 
     temperature: the logits are divided by it before softmax (Guo et al., ICML 2017).

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
+from edge_app.frozen import Frozen
 from edge_app.judging import Decision, Limits
 from edge_app.preprocessing import Preprocessing
-from edge_app.records import Record
 
 FORMAT_VERSION: Literal[1] = 1
 INTENDED_USE: Literal["For Research Use Only. Not for use in diagnostic procedures."] = (
@@ -19,14 +19,14 @@ Format = Literal["tflite", "onnx", "openvino"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 
-class Member(Record):
+class Member(Frozen):
     """A file of the bundle."""
 
     sha256: Sha256
     bytes: Annotated[int, Field(ge=0)]
 
 
-class Figure(Record):
+class Figure(Frozen):
     """A measured value, with its 95 % interval where it has one."""
 
     value: float
@@ -34,7 +34,7 @@ class Figure(Record):
     high: float | None = None
 
 
-class Measured(Record):
+class Measured(Frozen):
     """Figures of one model on one part of one data set; `certified` of the manifest rests on the part `val`."""
 
     model: Literal["source", "bundle"]
@@ -45,7 +45,7 @@ class Measured(Record):
     note: str = ""
 
 
-class Gate(Record):
+class Gate(Frozen):
     """How far the bundle is from its source model, on validation images, by the code that runs on the device."""
 
     images: Annotated[int, Field(ge=1)]
@@ -55,21 +55,21 @@ class Gate(Record):
     certified: bool
 
 
-class Calibration(Record):
+class Calibration(Frozen):
     """Which training images set the ranges of a quantised model."""
 
     images: Annotated[int, Field(ge=1)]
     list_sha256: Sha256
 
 
-class Golden(Record):
+class Golden(Frozen):
     """How golden.npz is to be compared: labels as the source's, probabilities within the tolerance."""
 
     images: Annotated[int, Field(ge=1)]
     tolerance: Annotated[float, Field(gt=0, le=1)]
 
 
-class DataSource(Record):
+class DataSource(Frozen):
     """Where training images came from."""
 
     name: str
@@ -77,7 +77,7 @@ class DataSource(Record):
     citation: str
 
 
-class Manifest(Record):
+class Manifest(Frozen):
     """manifest.json of a bundle; unknown keys are refused."""
 
     format_version: Literal[1]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from edge_app.errors import InputError
-from edge_app.records import Record
+from edge_app.frozen import Frozen
 
 Image = npt.NDArray[np.uint8]
 STRIP_ROWS = 240
@@ -29,7 +29,7 @@ Channel = Annotated[int, Field(ge=0, le=255)]
 _pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "prepare")  # OpenCV lets other threads run meanwhile
 
 
-class Preprocessing(Record):
+class Preprocessing(Frozen):
     """The parameters of the preprocessing; their sha256 travels with every verdict.
 
     hsv_low, hsv_high: inclusive range of the stain in OpenCV's 8-bit HSV (hue 0 to 179, saturation and value 0 to 255).

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from edge_app.frozen import Frozen
 from edge_app.preprocessing import Image, Prepared
-from edge_app.records import Record
 
 CLIPPED_LEVEL = 253  # of 255, in the darkest channel: JPEG leaves burnt-out white a little below 255
 
@@ -19,7 +19,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[float, Field(ge=0, le=255)]
 
 
-class Quality(Record):
+class Quality(Frozen):
     """Figures of one frame.
 
     mask_fraction: share of the frame's pixels that are stained, at the frame's own size.

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from edge_app.errors import TrainingError
-from edge_app.records import Record
+from edge_app.frozen import Frozen
 
 Positive = Annotated[float, Field(gt=0)]
 
 
-class Augmentation(Record):
+class Augmentation(Frozen):
     """Changes to a prepared image in training; the black surround makes rotation and zoom free of borders.
 
     rotation_degrees: up to this angle either way. zoom: range of the scale. flips: probabilities. brightness, contrast,
@@ -30,7 +30,7 @@ class Augmentation(Record):
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0
 
 
-class Recipe(Record):
+class Recipe(Frozen):
     """How a model is trained.
 
     augmentation: ours, or "ultralytics" for what the study's published notebooks really ran (its loader ignores the

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 
-class Record(BaseModel):
+class Frozen(BaseModel):
     """A frozen pydantic model that refuses unknown keys, and has a hash that does not depend on key order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
