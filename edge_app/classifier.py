@@ -9,9 +9,9 @@ from typing import Any
 from edge_app.bundle import Bundle
 from edge_app.cameras import Frame, Setting
 from edge_app.cells import Cell, find_cells
-from edge_app.judging import Judgement, judge
+from edge_app.judging import Decision, Judgement, judge
 from edge_app.preprocessing import Image, prepare
-from edge_app.quality import Quality, measure
+from edge_app.quality import Quality, measure, thumbnail
 from edge_app.runtimes import Runtime, load
 
 
@@ -19,7 +19,8 @@ from edge_app.runtimes import Runtime, load
 class Verdict:
     """What is said of one frame, and what it rests on.
 
-    mask: uint8 [h, w] at the frame's size, 255 where stained. times_ms: milliseconds by stage; total is their sum.
+    mask: uint8 [h, w] at the frame's size, 255 where stained. thumbnail: uint8 [H, W, 3], BGR, the frame at the model's
+    size. times_ms: milliseconds by stage; total is their sum. threshold: the decision threshold in force.
     bundle, preprocessing: sha256 of the bundle's manifest and of its preprocessing record. executed: what the runtime
     says it ran.
     """
@@ -29,10 +30,13 @@ class Verdict:
     quality: Quality
     cells: list[Cell]
     mask: Image
+    thumbnail: Image
     times_ms: Mapping[str, float]
     frame_id: int
     captured_at: datetime
     settings: Mapping[str, Setting]
+    model: str
+    threshold: float
     bundle: str
     preprocessing: str
     executed: str
@@ -51,6 +55,8 @@ class Verdict:
             "times_ms": {stage: round(ms, 3) for stage, ms in self.times_ms.items()},
             "frame_id": self.frame_id,
             "captured_at": self.captured_at.isoformat(timespec="milliseconds"),
+            "model": self.model,
+            "threshold": self.threshold,
             "bundle": self.bundle,
             "preprocessing": self.preprocessing,
             "executed": self.executed,
@@ -60,7 +66,10 @@ class Verdict:
 
 
 class Classifier:
-    """Judges frames with one bundle; not thread-safe, as the runtimes are not."""
+    """Judges frames with one bundle; not thread-safe, as the runtimes are not.
+
+    decision: the bundle's; another one may be set between two frames.
+    """
 
     def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
         """Load the bundle's model; threads 0 is one a core. Raises RuntimeMissingError or InferenceError."""
@@ -70,6 +79,7 @@ class Classifier:
         self.runtime: Runtime = load(bundle, threads=threads)
         self._executed = str(self.runtime.describe())
         self._preprocessing_sha256 = bundle.manifest.preprocessing.digest()
+        self.decision: Decision = bundle.manifest.decision
 
     def judge(self, frame: Frame) -> Verdict:
         """Return the verdict on a frame; raises InputError for a picture of another shape, InferenceError."""
@@ -79,8 +89,10 @@ class Classifier:
         ready = time.perf_counter_ns()
         logits = self.runtime.infer(prepared.model_input)[0]
         inferred = time.perf_counter_ns()
-        quality = measure(frame.image, prepared)
-        judgement = judge(logits, quality, manifest.classes, manifest.decision, manifest.limits)
+        small = thumbnail(frame.image, manifest.preprocessing.height, manifest.preprocessing.width)
+        quality = measure(small, prepared)
+        decision = self.decision
+        judgement = judge(logits, quality, manifest.classes, decision, manifest.limits)
         cells = find_cells(prepared.mask)
         done = time.perf_counter_ns()
         times = {
@@ -95,10 +107,13 @@ class Classifier:
             quality=quality,
             cells=cells,
             mask=prepared.mask,
+            thumbnail=small,
             times_ms=times | {"total": sum(times.values())},
             frame_id=frame.sequence,
             captured_at=frame.captured_at,
             settings=frame.settings,
+            model=manifest.name,
+            threshold=decision.threshold,
             bundle=self.bundle_sha256,
             preprocessing=self._preprocessing_sha256,
             executed=self._executed,

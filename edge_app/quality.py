@@ -41,15 +41,19 @@ class Quality(Frozen):
     stain_saturation: Level | None
 
 
-def measure(frame: Image, prepared: Prepared) -> Quality:
-    """Return the figures of a frame (uint8 [h, w, 3], BGR) that was prepared with `prepare`."""
-    height, width = prepared.model_input.shape[1:3]
+def thumbnail(frame: Image, height: int, width: int) -> Image:
+    """Return a frame (uint8 [h, w, 3], BGR) at the model's size: what `measure` looks at, and a gallery shows."""
     small: cv2.typing.MatLike = frame
     while small.shape[0] >= 2 * height and small.shape[1] >= 2 * width:
         # halving is many times faster than the reduction by an odd factor that comes last
         rows, columns = small.shape[0] // 2, small.shape[1] // 2
         small = cv2.resize(small[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
-    small = cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def measure(small: Image, prepared: Prepared) -> Quality:
+    """Return the figures of a frame from its `thumbnail` at the model's size, and from what `prepare` made of it."""
+    height, width = small.shape[:2]
     green = cv2.extractChannel(small, 1)
     _, tint_a, tint_b, _ = cv2.mean(cv2.cvtColor(small, cv2.COLOR_BGR2LAB))
     stain = prepared.model_input[0]

@@ -16,7 +16,7 @@ from edge_app.bundle import default_bundle_path, open_bundle
 from edge_app.images import find_images, read_image
 from edge_app.judging import refusal
 from edge_app.preprocessing import Image, prepare
-from edge_app.quality import measure
+from edge_app.quality import measure, thumbnail
 
 Change = Callable[[Image], Image]
 
@@ -61,7 +61,9 @@ def reasons(frames: list[Image], change: Change) -> Counter[str | None]:
     found: Counter[str | None] = Counter()
     for frame in frames:
         changed = change(frame)
-        found[refusal(measure(changed, prepare(changed, manifest.preprocessing)), manifest.limits)] += 1
+        record = manifest.preprocessing
+        quality = measure(thumbnail(changed, record.height, record.width), prepare(changed, record))
+        found[refusal(quality, manifest.limits)] += 1
     return found
 
 

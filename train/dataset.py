@@ -13,7 +13,7 @@ from edge_app import __version__
 from edge_app.errors import DatasetError, LeukoscopeError
 from edge_app.images import read_image
 from edge_app.preprocessing import Preprocessing, prepare
-from edge_app.quality import measure
+from edge_app.quality import measure, thumbnail
 from train.sources import CLASSES, SourceImage, find_sources
 from train.splits import split_parts
 
@@ -102,7 +102,7 @@ def _write_images(
                 source_file=f"{image.path.parent.name}/{image.path.name}",
                 source_sha256=sha256,
                 original_class=image.original_class,
-                quality=measure(frame, prepared),
+                quality=measure(thumbnail(frame, preprocessing.height, preprocessing.width), prepared),
             )
         )
         on_image(index + 1, len(sources))

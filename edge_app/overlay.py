@@ -1,0 +1,58 @@
+"""What is drawn over a picture: the stain's outline, the cells' boxes, and a scale bar of a round length."""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edge_app.cells import Cell
+from edge_app.preprocessing import Image
+
+OUTLINE = (60, 220, 60)  # BGR
+BOX = (30, 160, 255)
+WORK_SIDE = 640  # pixels: outlines need not be finer on a screen
+SMALLEST_AREA = 12  # square pixels at that size
+SIMPLER_BY = 0.7  # pixels an outline may be off
+
+Polygon = list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class ScaleBar:
+    """A bar of `micrometres`, `pixels` of the frame long."""
+
+    micrometres: float
+    pixels: float
+
+
+def outlines(mask: Image) -> list[Polygon]:
+    """Return the outer outlines of a mask (uint8 [h, w], 255 where stained), as points (x, y) in its pixels."""
+    scale = max(1, -(-max(mask.shape) // WORK_SIDE))
+    found, _ = cv2.findContours(
+        np.ascontiguousarray(mask[::scale, ::scale]), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    return [
+        [(x * scale, y * scale) for x, y in cv2.approxPolyDP(contour, SIMPLER_BY, True)[:, 0].tolist()]
+        for contour in found
+        if cv2.contourArea(contour) >= SMALLEST_AREA
+    ]
+
+
+def draw(image: Image, mask: Image, cells: list[Cell]) -> Image:
+    """Return a copy of an image (uint8 [h, w, 3], BGR) with the mask's outline and the cells' boxes on it."""
+    drawn = image.copy()
+    thickness = max(1, round(max(image.shape) / 700))
+    polygons = [np.array(polygon, np.int32) for polygon in outlines(mask)]
+    cv2.polylines(drawn, polygons, True, OUTLINE, thickness, cv2.LINE_AA)
+    for cell in cells:
+        cv2.rectangle(drawn, cell.box, BOX, thickness)
+    return drawn
+
+
+def scale_bar(width: int, um_per_pixel: float) -> ScaleBar:
+    """Return a bar of 1, 2 or 5 times a power of ten µm, at most a quarter of a frame's width (pixels) long."""
+    longest_um = um_per_pixel * width / 4
+    power = 10.0 ** math.floor(math.log10(longest_um))
+    length_um = max(factor * power for factor in (1, 2, 5) if factor * power <= longest_um)
+    return ScaleBar(length_um, length_um / um_per_pixel)
