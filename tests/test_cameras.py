@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_app.cameras import SCHEMES, Camera, Setting, demo, list_cameras, open_camera, source_uri
-from edge_app.cameras.reading import MAX_HUNG, LiveCamera
+from edge_app.cameras.reading import MAX_HUNG, Device, LiveCamera
 from edge_app.commands.cameras import command
 from edge_app.errors import CameraError, InputError
 from edge_app.preprocessing import Image
@@ -58,7 +58,7 @@ def video(tmp_path: Path) -> Path:
     return path
 
 
-class Microscope:
+class Microscope(Device):
     """A simulated device that counts its frames in their grey level, and can be told to fail or to hang."""
 
     def __init__(self, interval_s: float = 0.0, frames_until_lost: float = np.inf) -> None:

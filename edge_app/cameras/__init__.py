@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import math
 import os
 import re
 from abc import ABC, abstractmethod
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, cast
+from typing import Literal, Protocol, Self, cast
 from urllib.parse import parse_qsl, quote, unquote
 
 from edge_app.errors import CameraError
@@ -37,7 +38,8 @@ class Frame:
     captured_at: wall clock at that moment, UTC, aware.
     source: the camera's URI, or for images and videos the file's path.
     grab_ms: milliseconds that reading and decoding took, without the wait for the camera to have a frame.
-    settings: what the device reports of itself (width, height, fps, fourcc, exposure, …), read once an opening.
+    settings: what the device reports of itself: width, height, fps, fourcc, and by the names of its controls the values
+        in force (exposure_us, gain, …).
     """
 
     image: Image
@@ -49,8 +51,60 @@ class Frame:
     settings: Mapping[str, Setting]
 
 
+@dataclass(frozen=True)
+class Control:
+    """Something of a camera that can be set while it runs.
+
+    name: the same for all cameras where they have it: auto_exposure, exposure_us, gain, auto_white_balance,
+        white_balance_k, red_gain, blue_gain, brightness, contrast, saturation, sharpness, …
+    minimum, maximum, step: of an int or float; step 0 is any. A bool has 0, 1, 1; a menu counts its choices.
+    default, value: bool, int, float, or of a menu one of `choices`. value is the one in force when it was asked.
+    unit: "µs", "K", "×", or empty where the camera's numbers have none.
+    governed_by: name of the automatic that sets this control now; it can be set once that one is off.
+    """
+
+    name: str
+    kind: Literal["bool", "int", "float", "menu"]
+    minimum: float
+    maximum: float
+    step: float
+    default: Setting
+    value: Setting
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+    governed_by: str | None = None
+
+    def accept(self, value: Setting) -> Setting:
+        """Return a value as this control's kind has it; raises CameraError when it can't be set to that."""
+        if self.governed_by:
+            raise CameraError(f"{self.name} is set by the camera itself; switch {self.governed_by} off first")
+        if self.kind == "menu" and value in self.choices:
+            return value
+        if self.kind == "bool" and value in (0, 1):
+            return bool(value)
+        if self.kind in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
+            whole = math.isfinite(value) and value == int(value)
+            if self.minimum <= value <= self.maximum and (whole or self.kind == "float"):
+                return int(value) if self.kind == "int" else float(value)
+        raise CameraError(f"{self.name} can't be {value!r}; it takes {self._range()}")
+
+    def _range(self) -> str:
+        if self.kind == "menu":
+            return "one of " + ", ".join(self.choices)
+        if self.kind == "bool":
+            return "true or false"
+        kind = "whole numbers" if self.kind == "int" else "numbers"
+        return f"{kind} from {self.minimum:g} to {self.maximum:g} {self.unit}".rstrip()
+
+
 class Camera(ABC):
-    """An open source of frames: a context manager, and an iterable in which each frame comes once."""
+    """An open source of frames: a context manager, and an iterable in which each frame comes once.
+
+    ordered: each frame is given, and waits until it is taken; whoever reads ahead must not drop any. Otherwise the
+        newest frame wins.
+    """
+
+    ordered: bool = False
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
@@ -59,6 +113,23 @@ class Camera(ABC):
     @abstractmethod
     def close(self) -> None:
         """End the iteration; may be called from another thread or a signal handler, and more than once."""
+
+    def controls(self) -> tuple[Control, ...]:
+        """Return what can be set, with the values in force; empty where nothing can.
+
+        May be called from another thread than the one that iterates, and answers within the read timeout: of a camera
+        that is lost, with what it last was.
+        """
+        return ()
+
+    def set_control(self, name: str, value: Setting) -> Control:  # noqa: ARG002
+        """Set a control, and return it as it is then; from any thread, as `controls`.
+
+        To lock exposure or white balance, switch auto_exposure or auto_white_balance off: the camera keeps the values
+        it had. What was set is set again when a lost camera comes back. Raises CameraError when the camera has no such
+        control, the value is out of range or refused, or the camera is lost.
+        """
+        raise no_control(name, self.controls())
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +214,12 @@ def list_cameras() -> list[CameraInfo]:
     from edge_app.cameras.v4l2 import list_devices
 
     return list_devices()
+
+
+def no_control(name: str, controls: tuple[Control, ...]) -> CameraError:
+    """Return the error for a control that a camera has not."""
+    names = ", ".join(control.name for control in controls) or "none; set it at the camera or in its pipeline"
+    return CameraError(f"this camera has no control {name!r}; it has {names}")
 
 
 def source_uri(source: str) -> str:

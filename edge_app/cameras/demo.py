@@ -1,16 +1,30 @@
 """The camera `demo:`: shipped, drawn frames that play in a loop as a microscope's camera would give them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from edge_app.cameras import Camera, uri_options
+import cv2
+import numpy as np
+
+from edge_app.cameras import Camera, Control, Setting, uri_options
 from edge_app.cameras.files import ImageFiles
 from edge_app.cameras.reading import LiveCamera, OrderedCamera
 from edge_app.errors import CameraError
 from edge_app.images import find_images
+from edge_app.preprocessing import Image
 
 FOLDER = Path(__file__).parent.parent / "data" / "demo"
 OPTIONS = {"fps": "frames a second, above 0 and at most 1000", "loops": "rounds until it ends, 1 to 1000000"}
+CONTROLS = (
+    Control("auto_exposure", "bool", 0, 1, 1, default=True, value=True),
+    Control("exposure_us", "int", 100, 100_000, 100, 10_000, 10_000, "µs", governed_by="auto_exposure"),
+    Control("gain", "float", 1, 16, 0.1, 1.0, 1.0, "×", governed_by="auto_exposure"),
+    Control("auto_white_balance", "bool", 0, 1, 1, default=True, value=True),
+    Control("red_gain", "float", 0.5, 8, 0.01, 2.0, 2.0, "×", governed_by="auto_white_balance"),
+    Control("blue_gain", "float", 0.5, 8, 0.01, 1.6, 1.6, "×", governed_by="auto_white_balance"),
+)
 
 
 def open_uri(
@@ -38,11 +52,53 @@ def open_uri(
         raise CameraError(f"{uri!r} has options out of range: " + ", ".join(f"{n}= ({t})" for n, t in OPTIONS.items()))
     paths = find_images(folder)
     if every_frame:
-        return OrderedCamera(ImageFiles(paths, fps=fps, rounds=rounds), on_event)
+        return OrderedCamera(DrawnScene(paths, fps=fps, rounds=rounds), on_event)
     return LiveCamera(
         uri,
-        lambda: ImageFiles(paths, fps=fps, rounds=rounds),
+        lambda: DrawnScene(paths, fps=fps, rounds=rounds),
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
         on_event=on_event,
     )
+
+
+class DrawnScene(ImageFiles):
+    """The images, seen by a simulated sensor with exposure and white balance.
+
+    Its automatics, on at first, find the values at which a picture is as it was drawn, those of `CONTROLS`. Without
+    them a level is the drawn one × exposure_us × gain over the right ones, and so for red_gain and blue_gain.
+    """
+
+    def __init__(self, paths: list[Path], *, fps: float, rounds: int | None) -> None:
+        """Give `paths` so many times, or without end where `rounds` is None."""
+        super().__init__(paths, fps=fps, rounds=rounds)
+        self._values: dict[str, Any] = {control.name: control.default for control in CONTROLS}
+        self.settings: Mapping[str, Setting] = {"fps": fps} | self._values
+
+    def retrieve(self) -> Image:
+        """Read the file, and show it as the sensor sees it."""
+        image = super().retrieve()
+        share = {each.name: self._values[each.name] / each.default for each in CONTROLS if each.kind != "bool"}
+        light = share["exposure_us"] * share["gain"]
+        by_channel = np.array([light * share["blue_gain"], light, light * share["red_gain"]])
+        if (by_channel == 1).all():
+            return image
+        levels = np.arange(256).reshape(256, 1) * by_channel
+        return np.asarray(cv2.LUT(image, np.clip(levels.round(), 0, 255).astype(np.uint8)[None]), np.uint8)
+
+    def controls(self) -> tuple[Control, ...]:
+        """Return the simulated sensor's controls."""
+        return tuple(
+            replace(
+                each,
+                value=self._values[each.name],
+                governed_by=each.governed_by if self._values.get(each.governed_by or "") else None,
+            )
+            for each in CONTROLS
+        )
+
+    def set_control(self, control: Control, value: Setting) -> None:
+        """Set it for the next picture; an automatic that is switched on finds the right values at once."""
+        found = {each.name: each.default for each in CONTROLS if each.governed_by == control.name and value}
+        self._values = self._values | found | {control.name: value}
+        self.settings = {**self.settings, **self._values}

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge_app.cameras import Camera, Setting, uri_options, uri_path
-from edge_app.cameras.reading import LiveCamera, OrderedCamera
+from edge_app.cameras.reading import Device, LiveCamera, OrderedCamera
 from edge_app.errors import InputError
 from edge_app.images import find_images, read_image
 from edge_app.preprocessing import Image
@@ -47,7 +47,7 @@ def open_uri(
     )
 
 
-class ImageFiles:
+class ImageFiles(Device):
     """A device that gives image files in turn, once or in rounds."""
 
     def __init__(self, paths: list[Path], *, fps: float | None = None, rounds: int | None = 1) -> None:
@@ -76,7 +76,7 @@ class ImageFiles:
         """Do nothing: no file is held open."""
 
 
-class Video:
+class Video(Device):
     """A device that gives the frames of a video file; one that states no frame rate is played at 25 a second."""
 
     def __init__(self, path: Path) -> None:

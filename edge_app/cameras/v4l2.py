@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from edge_app.cameras import Camera, CameraInfo, Setting, uri_options, uri_path, v4l2_ioctl
-from edge_app.cameras.reading import LiveCamera
+from edge_app.cameras.reading import Device, LiveCamera
 from edge_app.errors import CameraError, InputError
 from edge_app.images import decode_image
 from edge_app.preprocessing import Image
@@ -83,7 +83,7 @@ def list_devices() -> list[CameraInfo]:
     return cameras
 
 
-class V4l2Device:
+class V4l2Device(Device):
     """An open V4L2 device."""
 
     interval_s = 0.0  # the camera sets the pace
