@@ -15,6 +15,7 @@ COMMANDS = {
     "classify": ("edge_app.commands.classify", "Judge image files and folders."),
     "cameras": ("edge_app.commands.cameras", "List the cameras of this device."),
     "doctor": ("edge_app.commands.doctor", "Say what this device has and what is missing."),
+    "settings": ("edge_app.commands.settings", "Show every setting and its value in force, or check a file."),
     "bundle": ("edge_app.commands.bundle", "Show or verify a bundle."),
     "dataset": ("train.commands.dataset", "Build a data set from folders of smear images."),
     "train": ("train.commands.train", "Train a model on a data set."),
