@@ -179,5 +179,5 @@ class WatchdogSettings(Frozen):
 
     infer_timeout_s: Seconds = Field(default=30, description="Seconds one frame may take to be judged.")
     restarts: int = Field(
-        default=3, ge=0, le=1000, description="How often a stuck part is started anew before the app gives up."
+        default=3, ge=0, le=1000, description="How often within an hour a stuck part is started anew."
     )

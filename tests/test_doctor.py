@@ -8,10 +8,10 @@ import cv2
 import pytest
 from click.testing import CliRunner
 
+from edge_app.board import Throttling
 from edge_app.bundle import write_bundle
 from edge_app.commands.doctor import (
     Check,
-    board_model,
     check_bundle,
     check_condition,
     check_device,
@@ -21,8 +21,7 @@ from edge_app.commands.doctor import (
     memory_bytes,
     os_name,
     picamera2,
-    temperatures,
-    throttling,
+    throttled,
     video_sources,
 )
 from edge_app.errors import GoldenError, RuntimeMissingError
@@ -126,7 +125,6 @@ def test_a_device_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
     assert {check.name for check in check_condition(tmp_path)} <= {"disk", "clock", "throttling"}
     assert os_name("") == "an unknown distribution"
     assert memory_bytes("") is None
-    assert board_model("") == ""
 
 
 def test_processors_are_named_with_what_makes_int8_fast() -> None:
@@ -154,28 +152,22 @@ def test_a_hot_or_slowed_device_is_told(tmp_path: Path) -> None:
     assert named("governor", list(check_condition(tmp_path))).state == "ok"
 
 
-def test_readings_that_are_no_temperature_are_left_out() -> None:
-    assert temperatures(["48312\n", "", "N/A", "-1500"]) == [48.312, -1.5]
-
-
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("found", "said"),
     [
-        ("throttled=0x0\n", ["none since boot"]),
-        ("throttled=0x50005\n", ["now: under-voltage, throttled; since boot: under-voltage, throttled"]),
-        ("throttled=0x80000\n", ["now: none; since boot: soft temperature limit"]),
-        ("throttled=0x2", ["now: frequency capped; since boot: none"]),
-        ("VCHI initialization failed\n", []),
-        ("", []),
+        (Throttling((), ()), "none since boot"),
+        (Throttling(("under-voltage",), ("throttled",)), "now: under-voltage; since boot: throttled"),
+        (Throttling((), ("soft temperature limit",)), "now: none; since boot: soft temperature limit"),
     ],
 )
-def test_throttling_bits_are_put_into_words(text: str, said: list[str]) -> None:
-    assert [check.text for check in throttling(text)] == said
+def test_throttling_is_put_into_words(found: Throttling, said: str) -> None:
+    assert throttled(found).text == said
 
 
 def test_an_under_voltage_is_cured_by_another_power_supply() -> None:
-    assert "power supply" in (next(throttling("throttled=0x10000")).advice or "")
-    assert next(throttling("throttled=0x80008")).advice == "cool it"
+    assert "power supply" in (throttled(Throttling((), ("under-voltage",))).advice or "")
+    assert throttled(Throttling(("soft temperature limit",), ())).advice == "cool it"
+    assert throttled(Throttling((), ())).state == "ok"
 
 
 @pytest.mark.parametrize(("answer", "state"), [("yes\n", "ok"), ("no\n", "warning"), ("", "warning")])

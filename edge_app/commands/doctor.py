@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import Literal
 import click
 
 from edge_app import __version__
+from edge_app.board import HOT, Throttling, board_model, program_output, read_board, read_text
 from edge_app.errors import BundleNotFoundError, LeukoscopeError, RuntimeMissingError
 from edge_app.runtimes import LIBRARIES, load
 
@@ -25,12 +25,7 @@ COLOURS: dict[State, str] = {"ok": "green", "warning": "yellow", "missing": "red
 
 MEMORY_TO_CLASSIFY = 200e6  # bytes
 DISK_TO_RECORD = 1e9  # bytes
-HOT = 80  # °C, where a Raspberry Pi begins to slow down
-COMMAND_LIMIT_S = 5
 REINSTALL = "install it again: pip install --force-reinstall leukoscope"
-
-# bit of `vcgencmd get_throttled` → what it means; 16 bits higher the same, at any time since boot
-THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 
 @dataclass(frozen=True)
@@ -65,16 +60,16 @@ def command(context: click.Context, as_json: bool) -> None:
 def check_device(root: Path = Path("/")) -> Iterator[Check]:
     """Yield what this device is; root: the folder in which proc, sys and etc are looked for."""
     yield Check("Leukoscope", "ok", __version__)
-    if model := board_model(_read(root / "proc/device-tree/model")):
+    if model := board_model(root):
         yield Check("board", "ok", model)
     cores = len(os.sched_getaffinity(0))
-    name = cpu_name(_read(root / "proc/cpuinfo"))
+    name = cpu_name(read_text(root / "proc/cpuinfo"))
     yield Check("processor", "ok", f"{name}, {cores} of {os.cpu_count()} cores for this process")
-    if memory := memory_bytes(_read(root / "proc/meminfo")):
+    if memory := memory_bytes(read_text(root / "proc/meminfo")):
         total, available = memory
         text = f"{available / 1e9:.1f} of {total / 1e9:.1f} GB free"
         yield _unless("memory", available < MEMORY_TO_CLASSIFY, text, "end other programs before classifying")
-    yield Check("system", "ok", f"{os_name(_read(root / 'etc/os-release'))}, Linux {platform.release()}")
+    yield Check("system", "ok", f"{os_name(read_text(root / 'etc/os-release'))}, Linux {platform.release()}")
     bits = 64 if sys.maxsize > 2**32 else 32
     text = f"{platform.python_version()}, {platform.machine()}, {bits} bits"
     advice = "the libraries come for 64 bits only: install the 64-bit Raspberry Pi OS or Debian"
@@ -111,7 +106,7 @@ def check_cameras() -> Iterator[Check]:
         yield Check("camera", state, f"{camera.name}: --source {camera.uri}", camera.problem)
     if not cameras:
         yield Check("camera", "missing", "none found", "plug one in and look again, or use --source demo:")
-    yield picamera2(board_model(_read(Path("/proc/device-tree/model"))))
+    yield picamera2(board_model())
 
 
 def check_bundle(path: Path | None = None) -> tuple[Check, int]:
@@ -135,20 +130,15 @@ def check_condition(root: Path = Path("/")) -> Iterator[Check]:
     free = shutil.disk_usage(Path.cwd()).free
     advice = "records and images need room: delete files, or work in a folder on another disk"
     yield _unless("disk", free < DISK_TO_RECORD, f"{free / 1e9:.1f} GB free in this folder", advice)
-    yield clock(_output("timedatectl", "show", "-p", "NTPSynchronized", "--value"))
-    zones = sorted((root / "sys/class/thermal").glob("thermal_zone*/temp"))
-    if degrees := temperatures([_read(zone) for zone in zones]):
-        hottest = max(degrees)
-        yield _unless("temperature", hottest >= HOT, f"{hottest:.0f} °C", "cool it: a hot processor is slowed down")
-    yield from throttling(_output("vcgencmd", "get_throttled"))
-    if governor := _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip():
+    yield clock(program_output("timedatectl", "show", "-p", "NTPSynchronized", "--value"))
+    board = read_board(root)
+    if (degrees := board.temperature_c) is not None:
+        yield _unless("temperature", degrees >= HOT, f"{degrees:.0f} °C", "cool it: a hot processor is slowed down")
+    if board.throttling:
+        yield throttled(board.throttling)
+    if board.governor:
         advice = "for steady times: echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-        yield _unless("governor", governor == "powersave", governor, advice)
-
-
-def board_model(text: str) -> str:
-    """Return the board's name from /proc/device-tree/model, which ends in a zero byte; empty where there is none."""
-    return text.replace("\0", "").strip()
+        yield _unless("governor", board.governor == "powersave", board.governor, advice)
 
 
 def cpu_name(cpuinfo: str) -> str:
@@ -205,51 +195,19 @@ def clock(synchronised: str) -> Check:
     return Check("clock", "warning", text, "verdicts carry the time: connect the network, or set it with `date -s`")
 
 
-def temperatures(readings: list[str]) -> list[float]:
-    """Return °C from readings of thermal zones, which are in thousandths; those that can't be read are left out."""
-    return [int(each) / 1000 for each in readings if re.fullmatch(r"-?\d+\s*", each)]
-
-
-def throttling(text: str) -> Iterator[Check]:
-    """Yield what `vcgencmd get_throttled` says, such as `throttled=0x50005`; nothing where there is no such command."""
-    match = re.fullmatch(r"throttled=0x([0-9a-fA-F]+)\s*", text)
-    if not match:
-        return
-    bits = int(match[1], 16)
-    now = [meaning for bit, meaning in THROTTLING.items() if bits >> bit & 1]
-    since_boot = [meaning for bit, meaning in THROTTLING.items() if bits >> bit + 16 & 1]
-    if not now and not since_boot:
-        yield Check("throttling", "ok", "none since boot")
-        return
-    advice = "use the board's own power supply and a short cable" if "under-voltage" in now + since_boot else "cool it"
-    said = f"now: {', '.join(now) or 'none'}; since boot: {', '.join(since_boot) or 'none'}"
-    yield Check("throttling", "warning", said, advice)
+def throttled(board: Throttling) -> Check:
+    """Return whether the board is slowed down, or was since boot."""
+    causes = board.now + board.since_boot
+    if not causes:
+        return Check("throttling", "ok", "none since boot")
+    advice = "use the board's own power supply and a short cable" if "under-voltage" in causes else "cool it"
+    said = f"now: {', '.join(board.now) or 'none'}; since boot: {', '.join(board.since_boot) or 'none'}"
+    return Check("throttling", "warning", said, advice)
 
 
 def _unless(name: str, wrong: bool, text: str, advice: str) -> Check:
     """Return a finding that is ok, or a warning with advice where something is wrong."""
     return Check(name, "warning", text, advice) if wrong else Check(name, "ok", text)
-
-
-def _read(path: Path) -> str:
-    """Return a file's text; empty where it is not there or the kernel won't give it."""
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _output(*arguments: str) -> str:
-    """Return what a program writes; empty where it is not there, fails or hangs."""
-    if not (program := shutil.which(arguments[0])):
-        return ""
-    try:
-        done = subprocess.run(
-            [program, *arguments[1:]], capture_output=True, text=True, errors="replace", timeout=COMMAND_LIMIT_S
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
 
 
 def _print(checks: list[Check]) -> None:
