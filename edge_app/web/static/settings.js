@@ -1,0 +1,83 @@
+// What may change while the device runs: the model and its threshold; and what this device is.
+
+import { get, send } from "./api.js";
+import { showControls } from "./controls.js";
+import { byId, describe, element, icon } from "./dom.js";
+import { percent } from "./format.js";
+import { on, refresh, station } from "./station.js";
+import { attempt, toast } from "./toast.js";
+
+export function startSettings() {
+  const slider = byId("threshold");
+  slider.addEventListener("input", () => {
+    byId("threshold-value").textContent = percent(slider.value, 0);
+  });
+  slider.addEventListener("change", () => useThreshold(Number(slider.value)));
+  byId("threshold-reset").addEventListener("click", () => useThreshold(null));
+  byId("logout").addEventListener("click", () =>
+    attempt(async () => {
+      await send("POST", "/api/logout");
+      location.assign("/login");
+    }),
+  );
+  on("status", render);
+}
+
+/** Fetches what the view shows; called when it is opened. */
+export const showSettings = () => attempt(() => Promise.all([showModels(), showControls()]));
+
+async function useThreshold(threshold) {
+  await attempt(() => send("PUT", "/api/threshold", { threshold }));
+  await attempt(refresh);
+}
+
+function render() {
+  const { model, board, version, device } = station.status;
+  byId("threshold-card").hidden = !model.positive;
+  if (model.positive) {
+    byId("threshold").value = model.threshold;
+    byId("threshold-value").textContent = percent(model.threshold, 0);
+    byId("threshold-own").replaceChildren(element("option", { value: model.bundle_threshold }));
+    byId("threshold-reset").disabled = model.threshold === model.bundle_threshold;
+    byId("threshold-hint").textContent =
+      `${model.positive} is named from this probability on. The model was measured at ${percent(model.bundle_threshold, 0)}.`;
+  }
+  describe(byId("about"), [
+    ["Device", device],
+    ["Board", board?.model],
+    ["CPU governor", board?.governor],
+    ["Source", station.health.source],
+    ["Leukoscope", version],
+    ["Bundle", element("code", {}, model.bundle)],
+  ]);
+  byId("logout").hidden = !station.status.login;
+}
+
+async function showModels() {
+  const models = await get("/api/models");
+  byId("models").replaceChildren(...models.map(modelRow));
+}
+
+function modelRow({ name, model, format, precision, certified, current, problem }) {
+  const state = problem ?? (certified ? "certified" : "not certified");
+  const good = !problem && certified;
+  const button = element(
+    "button",
+    { type: "button", disabled: Boolean(problem), "aria-pressed": String(current) },
+    element("strong", {}, name),
+    element("span", {}, problem ? "" : `${model} · ${format} ${precision}`),
+    element("span", { className: good ? "good" : "bad" }, icon(good ? "ok" : "warn"), ` ${state}`),
+  );
+  button.addEventListener("click", () => useModel(name, button));
+  return element("li", {}, button);
+}
+
+async function useModel(name, button) {
+  button.classList.add("busy");
+  const switched = await attempt(() => send("PUT", "/api/model", { name }));
+  if (switched) toast(`The model is now ${name}`);
+  await attempt(async () => {
+    await refresh();
+    await showModels();
+  });
+}
