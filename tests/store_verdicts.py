@@ -1,0 +1,84 @@
+"""Verdicts for tests of the record store, without a model."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_app.cells import Cell
+from edge_app.classifier import Verdict
+from edge_app.judging import Judgement
+from edge_app.preprocessing import Image
+from edge_app.quality import Quality
+from edge_app.store import Record, Session, Store
+from edge_app.store.clock import Clock
+
+HEIGHT, WIDTH = 48, 64
+
+
+def picture(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> Image:
+    """Return noise: what a PNG can't make small."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def a_verdict(
+    *,
+    label: str | None = "Cancer",
+    at: datetime | None = None,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    **changes: Any,
+) -> Verdict:
+    """Return a verdict on a frame of that size; label None is an indeterminate one."""
+    mask = np.zeros((height, width), np.uint8)
+    mask[8:32, 8:40] = 255
+    quality = Quality(
+        mask_fraction=0.25,
+        focus=1.5,
+        brightness=230.0,
+        clipped=0.0,
+        tint_a=130.0,
+        tint_b=127.0,
+        stain_hue=140.0,
+        stain_saturation=None,
+    )
+    fields: dict[str, Any] = {
+        "source": "demo:",
+        "judgement": Judgement(label, {"Cancer": 0.75, "Normal": 0.25}, None if label else "out_of_focus"),
+        "quality": quality,
+        "cells": [Cell(24.0, 20.0, 768, (8, 8, 32, 24))],
+        "mask": mask,
+        "thumbnail": np.zeros((8, 8, 3), np.uint8),
+        "times_ms": {"grab": 1.0, "prepare": 2.0, "infer": 3.0, "judge": 4.0, "total": 10.0},
+        "frame_id": 7,
+        "captured_at": at or datetime.now(UTC),
+        "settings": {"width": width, "exposure": 0.5, "fourcc": "MJPG"},
+        "model": "yolo11n-int8",
+        "threshold": 0.5,
+        "bundle": "b" * 64,
+        "preprocessing": "c" * 64,
+        "executed": "LiteRT 2.1, int8, 2 threads",
+        "certified": True,
+    }
+    return Verdict(**(fields | changes))
+
+
+def keep_one(
+    store: Store, *, seed: int = 0, session: Session | None = None, clock: Clock | None = None, **changes: Any
+) -> Record:
+    """Keep a verdict on a picture that the seed makes, taken now."""
+    clock = clock or Clock()
+    return store.keep(
+        a_verdict(at=clock.now(), **changes),
+        picture(seed),
+        session=session or Session(),
+        trigger="button",
+        monotonic_ns=clock.monotonic_ns(),
+        um_per_pixel=0.25,
+    )
+
+
+def image_files(folder: Path) -> set[str]:
+    """Return the names of the files in the images' folder."""
+    return {path.name for path in (folder / "images").iterdir()}
