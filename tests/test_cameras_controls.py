@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edge_app.cameras import Camera, Control, Setting, open_camera
 from edge_app.cameras.reading import Device, LiveCamera
+from edge_app.cameras.white_balance import decoded, gains_for_neutral
 from edge_app.errors import CameraError
 from edge_app.preprocessing import Image
 
@@ -79,10 +80,10 @@ def value(camera: Camera, name: str) -> Setting:
     return next(control.value for control in camera.controls() if control.name == name)
 
 
-def mean_bgr(camera: Camera, after: int = 2) -> list[float]:
-    """Return the mean of each channel of a frame after the one at hand, of the demo's first scene."""
-    frame = next(itertools.islice((f for f in camera if f.source.endswith("healthy-1.jpg")), after, None))
-    return [float(mean) for mean in frame.image.mean(axis=(0, 1))]
+def mean_light(camera: Camera) -> list[float]:
+    """Return the mean light of each channel (BGR) of the demo's first scene, in a frame after the one at hand."""
+    frame = next(itertools.islice((each for each in camera if each.source.endswith("healthy-1.jpg")), 2, None))
+    return [float(mean) for mean in decoded(frame.image).mean(axis=(0, 1))]
 
 
 # What a control takes
@@ -239,22 +240,31 @@ def test_a_closed_camera_refuses_and_keeps_what_it_was(sensor: Sensor) -> None:
 
 def test_the_demos_picture_is_as_drawn_until_an_automatic_is_off_and_a_value_changed() -> None:
     with open_camera("demo:?fps=200") as camera:
-        drawn = mean_bgr(camera)
+        drawn = mean_light(camera)
         camera.set_control("auto_exposure", False)
-        assert mean_bgr(camera) == drawn
+        assert mean_light(camera) == drawn
         camera.set_control("exposure_us", 5000)
-        assert mean_bgr(camera) == pytest.approx([mean / 2 for mean in drawn], rel=0.02)
+        assert mean_light(camera) == pytest.approx([mean / 2 for mean in drawn], rel=0.02)
         camera.set_control("auto_exposure", True)
-        assert mean_bgr(camera) == drawn
+        assert mean_light(camera) == drawn
         assert value(camera, "exposure_us") == 10_000
 
 
 def test_the_demos_white_balance_tints_its_picture() -> None:
     with open_camera("demo:?fps=200") as camera:
-        blue, green, red = mean_bgr(camera)
+        blue, green, red = mean_light(camera)
         camera.set_control("auto_white_balance", False)
         camera.set_control("red_gain", 1)
-        assert mean_bgr(camera) == pytest.approx([blue, green, red / 2], rel=0.02)
+        assert mean_light(camera) == pytest.approx([blue, green, red / 2], rel=0.02)
+
+
+def test_white_balance_is_found_on_the_demos_empty_field() -> None:
+    with open_camera("demo:?field=empty&fps=200") as camera:
+        camera.set_control("auto_white_balance", False)
+        camera.set_control("red_gain", 1.2)
+        camera.set_control("blue_gain", 1.8)
+        red, blue = gains_for_neutral(next(itertools.islice(camera, 2, None)).image)
+        assert (1.2 * red, 1.8 * blue) == pytest.approx((2.0, 1.6), rel=0.02)
 
 
 def test_what_an_automatic_governs_can_not_be_set() -> None:

@@ -152,11 +152,12 @@ class Format:
 
 @dataclass(frozen=True)
 class CameraInfo:
-    """A camera of this device; `problem` says what to do where it can't be asked for its formats."""
+    """A camera of this device; `problem` says what to do where it can't be asked for formats and controls."""
 
     uri: str
     name: str
     formats: tuple[Format, ...] = ()
+    controls: tuple[Control, ...] = ()
     problem: str | None = None
 
 

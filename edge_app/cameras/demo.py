@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,18 @@ import numpy as np
 
 from edge_app.cameras import Camera, Control, Setting, uri_options
 from edge_app.cameras.files import ImageFiles
-from edge_app.cameras.reading import LiveCamera, OrderedCamera
+from edge_app.cameras.reading import Device, LiveCamera, OrderedCamera
+from edge_app.cameras.white_balance import decoded, encoded
 from edge_app.errors import CameraError
 from edge_app.images import find_images
 from edge_app.preprocessing import Image
 
 FOLDER = Path(__file__).parent.parent / "data" / "demo"
-OPTIONS = {"fps": "frames a second, above 0 and at most 1000", "loops": "rounds until it ends, 1 to 1000000"}
+OPTIONS = {
+    "fps": "frames a second, above 0 and at most 1000",
+    "loops": "rounds until it ends, 1 to 1000000",
+    "field": "cells, or empty to measure the white balance on",
+}
 CONTROLS = (
     Control("auto_exposure", "bool", 0, 1, 1, default=True, value=True),
     Control("exposure_us", "int", 100, 100_000, 100, 10_000, 10_000, "µs", governed_by="auto_exposure"),
@@ -48,14 +54,20 @@ def open_uri(
         rounds = int(options["loops"]) if "loops" in options else None
     except ValueError:
         fps, rounds = 0, None
-    if not 0 < fps <= 1000 or (rounds is not None and not 1 <= rounds <= 1_000_000):
+    field = options.get("field", "cells")
+    in_range = 0 < fps <= 1000 and (rounds is None or 1 <= rounds <= 1_000_000)
+    if not in_range or field not in ("cells", "empty"):
         raise CameraError(f"{uri!r} has options out of range: " + ", ".join(f"{n}= ({t})" for n, t in OPTIONS.items()))
-    paths = find_images(folder)
+    scene: Callable[[], Device] = (
+        partial(EmptyField, [Path("an empty field")], fps=fps, rounds=rounds)
+        if field == "empty"
+        else partial(DrawnScene, find_images(folder), fps=fps, rounds=rounds)
+    )
     if every_frame:
-        return OrderedCamera(DrawnScene(paths, fps=fps, rounds=rounds), on_event)
+        return OrderedCamera(scene(), on_event)
     return LiveCamera(
         uri,
-        lambda: DrawnScene(paths, fps=fps, rounds=rounds),
+        scene,
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
         on_event=on_event,
@@ -66,7 +78,7 @@ class DrawnScene(ImageFiles):
     """The images, seen by a simulated sensor with exposure and white balance.
 
     Its automatics, on at first, find the values at which a picture is as it was drawn, those of `CONTROLS`. Without
-    them a level is the drawn one × exposure_us × gain over the right ones, and so for red_gain and blue_gain.
+    them the light is the drawn one × exposure_us × gain over the right ones, and so for red_gain and blue_gain.
     """
 
     def __init__(self, paths: list[Path], *, fps: float, rounds: int | None) -> None:
@@ -76,15 +88,15 @@ class DrawnScene(ImageFiles):
         self.settings: Mapping[str, Setting] = {"fps": fps} | self._values
 
     def retrieve(self) -> Image:
-        """Read the file, and show it as the sensor sees it."""
-        image = super().retrieve()
+        """Return what is drawn, as the sensor sees it."""
+        image = self._drawn()
         share = {each.name: self._values[each.name] / each.default for each in CONTROLS if each.kind != "bool"}
         light = share["exposure_us"] * share["gain"]
         by_channel = np.array([light * share["blue_gain"], light, light * share["red_gain"]])
         if (by_channel == 1).all():
             return image
-        levels = np.arange(256).reshape(256, 1) * by_channel
-        return np.asarray(cv2.LUT(image, np.clip(levels.round(), 0, 255).astype(np.uint8)[None]), np.uint8)
+        levels = encoded(decoded(np.arange(256)).reshape(256, 1) * by_channel)
+        return np.asarray(cv2.LUT(image, levels[np.newaxis]), np.uint8)
 
     def controls(self) -> tuple[Control, ...]:
         """Return the simulated sensor's controls."""
@@ -102,3 +114,13 @@ class DrawnScene(ImageFiles):
         found = {each.name: each.default for each in CONTROLS if each.governed_by == control.name and value}
         self._values = self._values | found | {control.name: value}
         self.settings = {**self.settings, **self._values}
+
+    def _drawn(self) -> Image:
+        return super().retrieve()
+
+
+class EmptyField(DrawnScene):
+    """A field of grey glass in place of the images."""
+
+    def _drawn(self) -> Image:
+        return np.full((960, 1280, 3), 225, np.uint8)

@@ -13,8 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_app.cameras import Camera, CameraInfo, Setting, uri_options, uri_path, v4l2_ioctl
+from edge_app.cameras import Camera, CameraInfo, Control, Setting, uri_options, uri_path, v4l2_ioctl
 from edge_app.cameras.reading import Device, LiveCamera
+from edge_app.cameras.v4l2_controls import described, is_usable, name_of, native_value
 from edge_app.errors import CameraError, InputError
 from edge_app.images import decode_image
 from edge_app.preprocessing import Image
@@ -27,6 +28,7 @@ OPTIONS = {
 }
 JPEG = ("MJPG", "JPEG")
 WAIT_S = 0.2
+SETTINGS_AGE_S = 1.0  # what an automatic sets is read again after so long
 VIDEO_MAJOR = 81  # the kernel's number for video devices
 _NO_CAMERA = (errno.EINVAL, errno.ENODEV, errno.ENOENT, errno.ENOTTY, errno.ENXIO)
 
@@ -76,7 +78,8 @@ def list_devices() -> list[CameraInfo]:
             with _opened(path) as descriptor:
                 name, captures = v4l2_ioctl.card(descriptor)
                 if captures:
-                    cameras.append(CameraInfo(uri, name, v4l2_ioctl.formats(descriptor)))
+                    offered = tuple(described(each) for each in v4l2_ioctl.controls(descriptor) if is_usable(each))
+                    cameras.append(CameraInfo(uri, name, v4l2_ioctl.formats(descriptor), offered))
         except OSError as error:
             if error.errno not in _NO_CAMERA:
                 cameras.append(CameraInfo(uri, path.name, problem=_reason(path, error)))
@@ -104,7 +107,8 @@ class V4l2Device(Device):
                 if not self._capture.isOpened():
                     raise OSError(errno.EBUSY, "") if v4l2_ioctl.is_busy(descriptor) else self._lost()
                 _ask_for(self._capture, wish, fourcc)
-                self.settings = {"camera": name} | _given(self._capture) | v4l2_ioctl.controls(descriptor)
+                self.settings = {"camera": name} | _given(self._capture)
+                self._read_controls(descriptor)
         except OSError as error:
             raise CameraError(_reason(path, error)) from None
         self._is_jpeg = self.settings["fourcc"] in JPEG
@@ -128,6 +132,8 @@ class V4l2Device(Device):
             ready = []
         if len(ready):
             if self._capture.grab():
+                if self._is_automatic and time.monotonic() > self._read_s + SETTINGS_AGE_S:
+                    self.controls()
                 return True
         elif time.monotonic() - started_s >= WAIT_S / 2:
             return None
@@ -148,6 +154,34 @@ class V4l2Device(Device):
     def close(self) -> None:
         """Let the device go."""
         self._capture.release()
+
+    def controls(self) -> tuple[Control, ...]:
+        """Return what can be set, and bring `settings` up to date."""
+        try:
+            with _opened(self._path) as descriptor:
+                return self._read_controls(descriptor)
+        except OSError as error:
+            raise CameraError(_reason(self._path, error)) from None
+
+    def set_control(self, control: Control, value: Setting) -> None:
+        """Set a control; raises CameraError when the camera refuses."""
+        native = self._natives[control.name]
+        try:
+            with _opened(self._path) as descriptor:
+                v4l2_ioctl.set_control(descriptor, native.id, native_value(native, value))
+        except OSError as error:
+            if error.errno in (errno.ENODEV, errno.ENOENT, errno.ENXIO):
+                raise CameraError(_reason(self._path, error)) from None
+            raise CameraError(f"the camera refuses {control.name} = {value} ({error.strerror}); set another") from None
+
+    def _read_controls(self, descriptor: int) -> tuple[Control, ...]:
+        natives = v4l2_ioctl.controls(descriptor)
+        every = {name_of(native): described(native) for native in natives}
+        self._natives = {name_of(native): native for native in natives if is_usable(native)}
+        self._is_automatic = any(control.governed_by for control in every.values())
+        self._read_s = time.monotonic()
+        self.settings = {**self.settings, **{name: control.value for name, control in every.items()}}
+        return tuple(every[name] for name in self._natives)
 
     def _lost(self) -> CameraError:
         """Return why the device gives no pictures, as far as it can be told."""

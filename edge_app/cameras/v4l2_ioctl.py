@@ -7,11 +7,13 @@ descriptor, and raise OSError when the device is gone.
 import errno
 import fcntl
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from struct import Struct
-from typing import Any
+from typing import Any, Literal
 
-from edge_app.cameras import Format, Setting
+from edge_app.cameras import Format
 
 _CAPABILITY = Struct("16s32s32s3I12x")  # driver, card, bus_info, version, capabilities, device_caps
 _FORMAT = Struct("3I32sI16x")  # index, type, flags, description, pixelformat
@@ -20,6 +22,7 @@ _INTERVAL = Struct("7I24x")  # index, pixel_format, width, height, type, then nu
 _BUFFERS = Struct("5I")  # count, type, memory
 _CONTROL = Struct("2I32s4iI8x")  # id, type, name, minimum, maximum, step, default, flags
 _VALUE = Struct("Ii")  # id, value
+_CHOICE = Struct("=2I32s4x")  # id, index, name; or of an integer menu a 64-bit value in its place
 
 _VIDEO_CAPTURE = 1  # V4L2_CAP_VIDEO_CAPTURE; V4L2_BUF_TYPE_VIDEO_CAPTURE is 1 as well
 _IO_MC = 0x20000000  # V4L2_CAP_IO_MC: gives pictures only once a media controller has set up its pipeline
@@ -29,9 +32,33 @@ _DISCRETE = 1
 _BIG_ENDIAN = 0x80000000  # in a fourcc
 _NEXT_CONTROL = 0x80000000
 _DISABLED_OR_WRITE_ONLY = 0x41
-_VALUE_TYPES = (1, 2, 3, 9)  # integer, boolean, menu, integer menu
+_READ_ONLY = 0x4
+_INACTIVE = 0x10
+# V4L2_CTRL_TYPE_…: integer, boolean, menu, integer menu
+_KINDS: dict[int, Literal["bool", "int", "menu"]] = {1: "int", 2: "bool", 3: "menu", 9: "menu"}
+_INTEGER_MENU = 9
 _CONTROL_CLASSES = (0x98, 0x9A, 0x9E, 0x9F)  # user, camera, image source, image processing
 _MOST_ENTRIES = 1000  # a driver that lists more is broken
+
+
+@dataclass(frozen=True)
+class NativeControl:
+    """A control as the device has it; `name` as v4l2-ctl shows it, `choices` the texts of a menu's numbers.
+
+    inactive: an automatic of the camera sets it at present.
+    """
+
+    id: int
+    name: str
+    kind: Literal["bool", "int", "menu"]
+    minimum: int
+    maximum: int
+    step: int
+    default: int
+    value: int
+    choices: Mapping[int, str]
+    read_only: bool
+    inactive: bool
 
 
 def card(descriptor: int) -> tuple[str, bool]:
@@ -57,23 +84,37 @@ def formats(descriptor: int) -> tuple[Format, ...]:
     return tuple(found)
 
 
-def controls(descriptor: int) -> dict[str, Setting]:
-    """Return the values of the picture's controls (exposure, gain, white balance, …) by name, as v4l2-ctl has it."""
-    found: dict[str, Setting] = {}
+def controls(descriptor: int) -> tuple[NativeControl, ...]:
+    """Return the picture's controls (exposure, gain, white balance, …); one that can't be read now is left out."""
+    found = []
     last = 0
     for _ in range(_MOST_ENTRIES):
         asked = _CONTROL.pack(last | _NEXT_CONTROL, 0, b"", 0, 0, 0, 0, 0)
         try:
-            last, kind, name, *_, flags = _ask(descriptor, 36, _CONTROL, asked)
-            wanted = kind in _VALUE_TYPES and last >> 16 in _CONTROL_CLASSES and not flags & _DISABLED_OR_WRITE_ONLY
-            if wanted:
-                key = re.sub(r"[^a-z0-9]+", "_", _text(name).lower()).strip("_")
-                found[key] = _ask(descriptor, 27, _VALUE, _VALUE.pack(last, 0))[1]
+            last, type_, name, least, most, step, default, flags = _ask(descriptor, 36, _CONTROL, asked)
         except OSError as error:
             if error.errno not in _NO_MORE:
                 raise
             break
-    return found
+        if type_ not in _KINDS or last >> 16 not in _CONTROL_CLASSES or flags & _DISABLED_OR_WRITE_ONLY:
+            continue
+        try:
+            value = _ask(descriptor, 27, _VALUE, _VALUE.pack(last, 0))[1]
+            choices = dict(_choices(descriptor, last, type_, most)) if _KINDS[type_] == "menu" else {}
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                raise
+            continue  # the camera's firmware has it in its list only
+        key = re.sub(r"[^a-z0-9]+", "_", _text(name).lower()).strip("_")
+        is_fixed, is_inactive = bool(flags & _READ_ONLY), bool(flags & _INACTIVE)
+        kind = _KINDS[type_]
+        found.append(NativeControl(last, key, kind, least, most, step, default, value, choices, is_fixed, is_inactive))
+    return tuple(found)
+
+
+def set_control(descriptor: int, control: int, value: int) -> None:
+    """Set a control, named by its id."""
+    _ask(descriptor, 28, _VALUE, _VALUE.pack(control, value))
 
 
 def is_busy(descriptor: int) -> bool:
@@ -87,6 +128,19 @@ def is_busy(descriptor: int) -> bool:
 
 
 _NO_MORE = (errno.EINVAL, errno.ENOTTY, errno.ENODATA)
+
+
+def _choices(descriptor: int, control: int, type_: int, last: int) -> Iterator[tuple[int, str]]:
+    """Yield the numbers of a menu, which may have gaps, and their texts."""
+    for index in range(min(last + 1, _MOST_ENTRIES)):
+        try:
+            text = _ask(descriptor, 37, _CHOICE, _CHOICE.pack(control, index, b""))[2]
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        else:
+            is_number = type_ == _INTEGER_MENU
+            yield index, str(int.from_bytes(text[:8], sys.byteorder, signed=True)) if is_number else _text(text)
 
 
 def _list(descriptor: int, number: int, layout: Struct, *fields: object) -> Iterator[tuple[Any, ...]]:
