@@ -28,17 +28,19 @@ IN_MEMORY = 1 << 20  # bytes of a table that is being written; beyond, it is in 
 OVERLAY_QUALITY = 90
 
 
-def export_csv(store: Records, where: Filter, file: TextIO) -> int:
+def export_csv(store: Records, where: Filter, file: TextIO, *, on_record: Callable[[], object] = lambda: None) -> int:
     """Write records, the newest first, as CSV with a heading (RFC 4180); return how many.
 
     file: open for text with newline="". Lists and tables stand as JSON in their cell. Entered text that a spreadsheet
-    would run as a formula (`=`, `+`, `-`, `@`) has an apostrophe before it. Raises StoreError.
+    would run as a formula (`=`, `+`, `-`, `@`) has an apostrophe before it. on_record: called after
+    each record. Raises StoreError.
     """
     table = _table(file)
     count = 0
     for record in store.each(where):
         table.writerow(_row(record))
         count += 1
+        on_record()
     return count
 
 

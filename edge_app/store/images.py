@@ -1,10 +1,10 @@
 """A record's image file: PNG, lossless, with the record in it.
 
-Measured on six drawn smears of 1280 × 960 with the shipped bundle, on one core of a virtual x86 machine: JPEG of quality
-95 without chroma subsampling takes 8 ms and 0.29 MB, but a probability that is judged again from it is up to 0.012 off;
-WebP without loss takes 830 ms and 0.96 MB; PNG at zlib's level 1 takes 100 ms and 1.46 MB; PNG with Huffman coding alone
-takes 70 to 90 ms and 1.12 MB. So it is that PNG: judging the stored image again gives the very verdict that is stored
-with it, and the few frames a minute that are kept can pay for it.
+Measured on six drawn smears of 1280 × 960 with the shipped bundle, on one core of a virtual x86 machine: JPEG of
+quality 95 without chroma subsampling takes 8 ms and 0.29 MB, but a probability that is judged again from it is up to
+0.012 off; WebP without loss takes 830 ms and 0.96 MB; PNG at zlib's level 1 takes 100 ms and 1.46 MB; PNG with Huffman
+coding alone takes 70 to 90 ms and 1.12 MB. So it is that PNG: judging the stored image again gives the very verdict
+that is stored with it, and the few frames a minute that are kept can pay for it.
 
 The record is embedded as an `iTXt` chunk with the keyword `leukoscope`: an image whose row was lost with its database
 becomes a row again.
