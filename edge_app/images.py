@@ -68,7 +68,7 @@ def read_image(path: Path) -> Image:
     return decode_image(data, str(path))
 
 
-def decode_image(data: bytes, name: str) -> Image:
+def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image:
     """Return the picture in an image file's bytes, as `read_image` does; `name` is what error messages call it.
 
     Raises InputError. One image at a time is decoded in a process: the decoders report damage only on stderr.
@@ -76,9 +76,9 @@ def decode_image(data: bytes, name: str) -> Image:
     if not data:
         raise InputError(f"{name} is empty; copy it again from where it came from")
     kind, size = _inspect(data, name)
-    if size[0] * size[1] > MAX_PIXELS:
+    if size[0] * size[1] > max_pixels:
         raise InputError(
-            f"{name} has {size[0]} × {size[1]} pixels, above the limit of {MAX_PIXELS // 10**6} megapixels; "
+            f"{name} has {size[0]} × {size[1]} pixels, above the limit of {max_pixels // 10**6} megapixels; "
             "cut it into fields of view"
         )
     with _decoder_messages() as messages:

@@ -1,12 +1,12 @@
 """What is drawn over a picture: the stain's outline, the cells' boxes, and a scale bar of a round length."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from edge_app.cells import Cell
 from edge_app.preprocessing import Image
 
 OUTLINE = (60, 220, 60)  # BGR
@@ -39,14 +39,16 @@ def outlines(mask: Image) -> list[Polygon]:
     ]
 
 
-def draw(image: Image, mask: Image, cells: list[Cell]) -> Image:
-    """Return a copy of an image (uint8 [h, w, 3], BGR) with the mask's outline and the cells' boxes on it."""
+def draw(
+    image: Image, polygons: Iterable[Iterable[tuple[int, int]]], boxes: Iterable[tuple[int, int, int, int]]
+) -> Image:
+    """Return a copy of an image (uint8 [h, w, 3], BGR) with outlines and boxes (left, top, width, height) on it."""
     drawn = image.copy()
     thickness = max(1, round(max(image.shape) / 700))
-    polygons = [np.array(polygon, np.int32) for polygon in outlines(mask)]
-    cv2.polylines(drawn, polygons, True, OUTLINE, thickness, cv2.LINE_AA)
-    for cell in cells:
-        cv2.rectangle(drawn, cell.box, BOX, thickness)
+    lines = [np.array(list(polygon), np.int32) for polygon in polygons]
+    cv2.polylines(drawn, lines, True, OUTLINE, thickness, cv2.LINE_AA)
+    for box in boxes:
+        cv2.rectangle(drawn, box, BOX, thickness)
     return drawn
 
 
