@@ -1,5 +1,6 @@
 """From a frame to a verdict: prepare, infer, judge, each timed."""
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from typing import Any
 from edge_app.bundle import Bundle
 from edge_app.cameras import Frame, Setting
 from edge_app.cells import Cell, find_cells
+from edge_app.cores import pool
 from edge_app.judging import Decision, Judgement, judge
-from edge_app.preprocessing import Image, prepare
+from edge_app.preprocessing import Image, Prepared, prepare
 from edge_app.quality import Quality, measure, thumbnail
 from edge_app.runtimes import Runtime, load
 
@@ -66,7 +68,7 @@ class Verdict:
 
 
 class Classifier:
-    """Judges frames with one bundle; not thread-safe, as the runtimes are not.
+    """Judges frames with one bundle; threads may share it, and wait for each other while its runtime infers.
 
     decision: the bundle's; another one may be set between two frames.
     """
@@ -77,6 +79,7 @@ class Classifier:
         self.manifest = bundle.manifest
         self.bundle_sha256 = bundle.sha256
         self.runtime: Runtime = load(bundle, threads=threads)
+        self._inferring = threading.Lock()  # the runtimes are not thread-safe
         self._executed = str(self.runtime.describe())
         self._preprocessing_sha256 = bundle.manifest.preprocessing.digest()
         self.decision: Decision = bundle.manifest.decision
@@ -86,14 +89,17 @@ class Classifier:
         manifest = self.manifest
         started = time.perf_counter_ns()
         prepared = prepare(frame.image, manifest.preprocessing)
+        # what can be said without the model is found out while it runs
+        looked = pool.submit(_look, frame.image, prepared)
+        cells = pool.submit(find_cells, prepared.mask)
         ready = time.perf_counter_ns()
-        logits = self.runtime.infer(prepared.model_input)[0]
+        with self._inferring:
+            logits = self.runtime.infer(prepared.model_input)[0]
         inferred = time.perf_counter_ns()
-        small = thumbnail(frame.image, manifest.preprocessing.height, manifest.preprocessing.width)
-        quality = measure(small, prepared)
+        small, quality = looked.result()
         decision = self.decision
         judgement = judge(logits, quality, manifest.classes, decision, manifest.limits)
-        cells = find_cells(prepared.mask)
+        found = cells.result()
         done = time.perf_counter_ns()
         times = {
             "grab": frame.grab_ms,
@@ -105,7 +111,7 @@ class Classifier:
             source=frame.source,
             judgement=judgement,
             quality=quality,
-            cells=cells,
+            cells=found,
             mask=prepared.mask,
             thumbnail=small,
             times_ms=times | {"total": sum(times.values())},
@@ -119,3 +125,9 @@ class Classifier:
             executed=self._executed,
             certified=manifest.gate.certified,
         )
+
+
+def _look(image: Image, prepared: Prepared) -> tuple[Image, Quality]:
+    """Return a frame's thumbnail at the model's size, and its figures."""
+    small = thumbnail(image, *prepared.model_input.shape[1:3])
+    return small, measure(small, prepared)

@@ -7,10 +7,7 @@ Learning Models", and of the segmentation script that its authors published with
 """
 
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
 from typing import Annotated, Literal
 
 import cv2
@@ -18,15 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from edge_app.cores import pool
 from edge_app.errors import InputError
 from edge_app.frozen import Frozen
 
 Image = npt.NDArray[np.uint8]
 STRIP_ROWS = 240
-MOST_TILES = 4  # in each direction
+SMALLEST_TILE = 50  # pixels
 Channel = Annotated[int, Field(ge=0, le=255)]
-
-_pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "prepare")  # OpenCV lets other threads run meanwhile
 
 
 class Preprocessing(Frozen):
@@ -66,42 +62,51 @@ class Prepared:
 def stain_mask(frame: Image, record: Preprocessing) -> Image:
     """Return the stain's mask: uint8 [h, w], 255 where the frame (uint8 [h, w, 3], BGR) is stained, else 0."""
     _check(frame)
-    height, width = frame.shape[:2]
-    mask = np.empty((height, width), np.uint8)
-
-    def fill(top: int) -> None:
-        rows = slice(top, top + STRIP_ROWS)
-        cv2.inRange(cv2.cvtColor(frame[rows], cv2.COLOR_BGR2HSV), record.hsv_low, record.hsv_high, dst=mask[rows])
-
-    # strips stay in the cache between the two steps
-    list(_pool.map(fill, range(0, height, STRIP_ROWS)))
-    if record.opening > 1:
-        kernel = np.ones((record.opening, record.opening), np.uint8)
-        cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel, dst=mask)
+    mask = np.empty(frame.shape[:2], np.uint8)
+    tops = range(0, len(mask), STRIP_ROWS)
+    list(pool.map(lambda top: _fill(mask, frame, record, top, min(top + STRIP_ROWS, len(mask))), tops))
     return mask
 
 
 def prepare(frame: Image, record: Preprocessing) -> Prepared:
     """Return the model's input and the mask of a frame (uint8 [h, w, 3], BGR, at least 1 × 1).
 
-    Raises InputError when the frame has another shape or dtype.
+    The frame is worked off in strips that stay in a core's cache, and is reduced only where it is stained; the result
+    is that of the plain sequence of steps. Raises InputError when the frame has another shape or dtype.
     """
-    mask = stain_mask(frame, record)
+    _check(frame)
+    height, width = frame.shape[:2]
+    mask = np.empty((height, width), np.uint8)
     small = np.zeros((record.height, record.width, 3), np.uint8)
-    rows, columns = _cuts(frame.shape[0], record.height), _cuts(frame.shape[1], record.width)
+    rows, columns = _cuts(height, record.height), _cuts(width, record.width)
 
-    def reduce(tile: tuple[int, int]) -> None:
-        """Mask one tile and reduce it; where nothing is stained the result is black already."""
-        (top, bottom), (left, right) = rows[tile[0] : tile[0] + 2], columns[tile[1] : tile[1] + 2]
-        stained = mask[top[0] : bottom[0], left[0] : right[0]]
-        if cv2.countNonZero(stained):
-            part = frame[top[0] : bottom[0], left[0] : right[0]]
-            target = small[top[1] : bottom[1], left[1] : right[1]]
-            size = (target.shape[1], target.shape[0])
-            cv2.resize(cv2.bitwise_and(part, part, mask=stained), size, dst=target, interpolation=cv2.INTER_AREA)
+    def work(first: int) -> None:
+        last = min(first + batch, len(rows) - 1)
+        _fill(mask, frame, record, rows[first][0], rows[last][0])
+        for row, start, end in _stained_runs(mask, [y for y, _ in rows[first : last + 1]], [x for x, _ in columns]):
+            (top, small_top), (bottom, small_bottom) = rows[first + row : first + row + 2]
+            (left, small_left), (right, small_right) = columns[start], columns[end]
+            part = frame[top:bottom, left:right]
+            cv2.resize(
+                cv2.bitwise_and(part, part, mask=mask[top:bottom, left:right]),
+                (small_right - small_left, small_bottom - small_top),
+                dst=small[small_top:small_bottom, small_left:small_right],
+                interpolation=cv2.INTER_AREA,
+            )
 
-    list(_pool.map(reduce, product(range(len(rows) - 1), range(len(columns) - 1))))
+    batch = max(1, STRIP_ROWS // rows[1][0])
+    list(pool.map(work, range(0, len(rows) - 1, batch)))
     return Prepared(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)[np.newaxis], mask)
+
+
+def _fill(mask: Image, frame: Image, record: Preprocessing, top: int, bottom: int) -> None:
+    """Write the rows from `top` to before `bottom` of a frame's mask."""
+    reach = record.opening // 2 * 2  # erosion and dilation together see so many rows beyond their own
+    above, below = max(top - reach, 0), min(bottom + reach, len(frame))
+    found = cv2.inRange(cv2.cvtColor(frame[above:below], cv2.COLOR_BGR2HSV), record.hsv_low, record.hsv_high)
+    if record.opening > 1:
+        cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((record.opening, record.opening), np.uint8), dst=found)
+    mask[top:bottom] = found[top - above : bottom - above]
 
 
 def _cuts(source: int, target: int) -> list[tuple[int, int]]:
@@ -113,8 +118,20 @@ def _cuts(source: int, target: int) -> list[tuple[int, int]]:
     pieces = 1
     if source >= target:
         common = math.gcd(source, target)
-        pieces = max(pieces for pieces in range(1, MOST_TILES + 1) if common % pieces == 0)
+        pieces = max(n for n in range(1, common + 1) if common % n == 0 and (n == 1 or source // n >= SMALLEST_TILE))
     return [(source * index // pieces, target * index // pieces) for index in range(pieces + 1)]
+
+
+def _stained_runs(mask: Image, tops: list[int], lefts: list[int]) -> list[tuple[int, int, int]]:
+    """Return each run of neighbouring tiles with a stained pixel: its row, its first tile, and one past its last.
+
+    tops, lefts: where the tiles begin, and where the last one ends.
+    """
+    columns = np.bitwise_or.reduceat(mask[tops[0] : tops[-1]], [top - tops[0] for top in tops[:-1]], axis=0)
+    stained = np.zeros((len(tops) - 1, len(lefts) + 1), bool)  # with a border of unstained ones left and right
+    stained[:, 1:-1] = np.bitwise_or.reduceat(columns, lefts[:-1], axis=1)
+    at_row, edges = np.nonzero(stained[:, 1:] != stained[:, :-1])
+    return list(zip(at_row[::2].tolist(), edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _check(frame: Image) -> None:

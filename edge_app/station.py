@@ -106,7 +106,7 @@ class Station:
         read_timeout_s: float = 5,
         infer_timeout_s: float = 30,
         most_restarts: int = 3,
-        on_judged: Callable[[Judged], None] = lambda judged: None,
+        on_judged: Callable[[Judged], None] = lambda _: None,
         on_event: Callable[[str], None] = _logger.warning,
     ) -> None:
         """Prepare a station; nothing is opened before it is entered.

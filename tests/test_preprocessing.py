@@ -53,6 +53,26 @@ def test_frames_of_camera_sizes_give_what_the_plain_sequence_gives(height: int, 
     assert np.array_equal(prepared.model_input[0], paper_input(frame, (224, 224)))
 
 
+@given(
+    size=st.tuples(st.integers(30, 90), st.integers(30, 90)).map(lambda units: (8 * units[0], 8 * units[1])),
+    target=st.sampled_from([(64, 64), (224, 224), (299, 299), (96, 128)]),
+    opening=st.integers(1, 8),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_strips_and_tiles_do_not_show_in_the_result(
+    size: tuple[int, int], target: tuple[int, int], opening: int, seed: int
+) -> None:
+    frame = smooth_frame(*size, seed)
+    hsv = cv2.cvtColor(frame, cv2.COLOR_BGR2HSV)
+    mask = cv2.inRange(hsv, (120, 50, 50), (160, 255, 255))
+    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((opening, opening), np.uint8)) if opening > 1 else mask
+    small = cv2.resize(cv2.bitwise_and(frame, frame, mask=mask), target[::-1], interpolation=cv2.INTER_AREA)
+    prepared = prepare(frame, Preprocessing(height=target[0], width=target[1], opening=opening))
+    assert np.array_equal(prepared.mask, mask)
+    assert np.array_equal(prepared.model_input[0], cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
+
+
 def test_a_frame_that_is_not_contiguous_gives_the_same(  # as a cropped or mirrored camera picture is
 ) -> None:
     frame = smooth_frame(300, 400, seed=1)

@@ -1,0 +1,6 @@
+"""One thread a core for the pieces of a frame's work; OpenCV lets other threads run while it is at one."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "cores")
