@@ -30,11 +30,12 @@ const set = (control, value) => change(() => send("PUT", `/api/controls/${contro
 function row(control) {
   if (control.kind === "bool") return boolean(control);
   const hint = control.governed_by && element("small", {}, `set by ${control.governed_by.replaceAll("_", " ")}`);
-  const name = element("span", {}, title(control.name), control.unit ? ` (${control.unit})` : "", " ", hint || null);
+  const unit = control.unit ? ` (${control.unit}) ` : " ";
+  const name = element("span", {}, titleOf(control), unit, hint || null);
   const inputs = control.kind === "menu" ? [menu(control)] : numbers(control);
   for (const input of inputs) {
     input.disabled = Boolean(control.governed_by);
-    input.ariaLabel = title(control.name);
+    input.ariaLabel = titleOf(control);
   }
   return element("div", { className: "control" }, name, ...inputs);
 }
@@ -43,7 +44,7 @@ function boolean(control) {
   const input = element("input", { type: "checkbox", role: "switch", checked: Boolean(control.value) });
   input.addEventListener("change", () => set(control, input.checked));
   const locked = control.name.startsWith("auto_") && !control.value ? " (locked)" : "";
-  return element("label", { className: "switch control" }, input, element("span", {}, title(control.name) + locked));
+  return element("label", { className: "switch control" }, input, element("span", {}, titleOf(control) + locked));
 }
 
 function menu(control) {
@@ -77,5 +78,8 @@ function snapped({ kind, step, minimum, maximum }, value) {
   const held = Math.min(Math.max(stepped, minimum), maximum);
   return kind === "int" ? Math.round(held) : held;
 }
+
+/** The name in words; the unit at its end stands beside it. */
+const titleOf = ({ name, unit }) => title(unit ? name.replace(/_(us|k)$/, "") : name);
 
 const rounded = (value) => Number(value.toPrecision(6));

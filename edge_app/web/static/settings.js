@@ -64,18 +64,18 @@ function modelRow({ name, model, format, precision, certified, current, problem 
   const button = element(
     "button",
     { type: "button", disabled: Boolean(problem), "aria-pressed": String(current) },
-    element("strong", {}, name),
-    element("span", {}, problem ? "" : `${model} · ${format} ${precision}`),
+    element("strong", {}, model ?? name),
+    element("span", {}, problem ? "" : `${name} · ${format} ${precision}`),
     element("span", { className: good ? "good" : "bad" }, icon(good ? "ok" : "warn"), ` ${state}`),
   );
-  button.addEventListener("click", () => useModel(name, button));
+  button.addEventListener("click", () => useModel(name, model, button));
   return element("li", {}, button);
 }
 
-async function useModel(name, button) {
+async function useModel(name, label, button) {
   button.classList.add("busy");
   const switched = await attempt(() => send("PUT", "/api/model", { name }));
-  if (switched) toast(`The model is now ${name}`);
+  if (switched) toast(`The model is now ${label}`);
   await attempt(async () => {
     await refresh();
     await showModels();

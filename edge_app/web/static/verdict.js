@@ -82,7 +82,7 @@ function renderFrame(live) {
   }
   const { label, indeterminate, probabilities } = verdict;
   byId("frame-label").textContent = label ?? "Indeterminate";
-  byId("frame-probability").textContent = label === null ? status.reasons[indeterminate] : probability(probabilities[label]);
+  byId("frame-probability").textContent = label === null ? indeterminate.replaceAll("_", " ") : probability(probabilities[label]);
   if (byId("likely").hidden) return;
   const share = probabilities[status.model.positive];
   byId("likely").style.setProperty("--value", share);
