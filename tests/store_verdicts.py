@@ -1,6 +1,6 @@
 """Verdicts for tests of the record store, without a model."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +82,31 @@ def keep_one(
 def image_files(folder: Path) -> set[str]:
     """Return the names of the files in the images' folder."""
     return {path.name for path in (folder / "images").iterdir()}
+
+
+class SimulatedClock(Clock):
+    """A device's clocks that stand still until they are moved; `sure` is what the test says."""
+
+    def __init__(self, wall: datetime = datetime(2027, 3, 1, 12, tzinfo=UTC), *, is_set: bool = True) -> None:
+        self.wall = wall
+        self.is_set = is_set
+        self.boot = "boot-1"
+        self.monotonic = 10**12
+
+    def now(self) -> datetime:
+        return self.wall
+
+    def monotonic_ns(self) -> int:
+        return self.monotonic
+
+    def boot_id(self) -> str:
+        return self.boot
+
+    def sure(self) -> bool:
+        return self.is_set
+
+    def pass_by(self, **how_long: float) -> None:
+        """Let time pass: timedelta's arguments."""
+        passed = timedelta(**how_long)
+        self.wall += passed
+        self.monotonic += round(passed.total_seconds() * 1e9)
