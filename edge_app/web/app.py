@@ -1,13 +1,14 @@
 """The application: what answers to which path."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Response
 from starlette.responses import FileResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from edge_app import __version__
 from edge_app.manifest import INTENDED_USE
@@ -16,7 +17,7 @@ from edge_app.web import live, login, records
 from edge_app.web.access import Access, TokenCheck
 from edge_app.web.choices import Choices
 from edge_app.web.metrics import TEXT, Metrics
-from edge_app.web.parts import Parts, Shared, VerdictText
+from edge_app.web.parts import NewestVerdict, Parts, Shared
 from edge_app.web.problems import RESPONSES, add_handlers, refuse
 from edge_app.web.shield import Shield
 from edge_app.web.streams import Streams
@@ -35,7 +36,7 @@ def create_app(
     models are that may be switched to.
     """
     metrics = Metrics(station)
-    parts = Parts(station, device, Access(token), Streams(), Choices(bundle_folder), VerdictText(station))
+    parts = Parts(station, device, Access(token), Streams(), Choices(bundle_folder), NewestVerdict(station))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:  # noqa: ARG001
@@ -66,7 +67,7 @@ def create_app(
 
     app.add_api_route("/healthz", get_alive, tags=["operation"])
     app.add_api_route("/readiness", get_ready, tags=["operation"])
-    app.mount("/static", _Files(directory=STATIC), name="static")
+    app.mount("/static", _Revalidated(directory=STATIC), name="static")
     for path, name in {"/": "index.html", "/login": "login.html", "/favicon.ico": "favicon.svg"}.items():
         app.add_api_route(path, _page(name), include_in_schema=False)
     app.add_middleware(TokenCheck, access=parts.access)
@@ -94,16 +95,16 @@ async def get_ready(parts: Shared) -> JSONResponse:
     return refuse(503, f"there are no fresh frames: the camera is {health.camera}; see the page")
 
 
-class _Files(StaticFiles):
-    """Files that a browser asks for again each time, and that are sent again where they have changed."""
+class _Revalidated(StaticFiles):
+    """Files that a browser asks for again each time, and that are sent again only where they have changed."""
 
-    def file_response(self, *args: object, **options: object) -> Response:
-        answer = super().file_response(*args, **options)
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        answer = await super().get_response(path, scope)
         answer.headers.update(REVALIDATE)
         return answer
 
 
-def _page(name: str):
+def _page(name: str) -> Callable[[], Awaitable[FileResponse]]:
     async def get_page() -> FileResponse:
         return FileResponse(STATIC / name, headers=REVALIDATE)
 

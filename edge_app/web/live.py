@@ -15,15 +15,16 @@ from edge_app import __version__
 from edge_app.cameras import Control
 from edge_app.errors import StationError
 from edge_app.frozen import Frozen
+from edge_app.judging import REASONS
 from edge_app.manifest import INTENDED_USE
 from edge_app.overlay import scale_bar
 from edge_app.station import Event, Health, Station
 from edge_app.store import Session
 from edge_app.view import picture_of
 from edge_app.web.choices import Choice
-from edge_app.web.parts import Shared, VerdictText
+from edge_app.web.parts import NewestVerdict, Shared
 from edge_app.web.streams import Chunks, Stream, Wake
-from edge_app.web.uploads import judge_upload, read_upload
+from edge_app.web.uploads import judge_upload
 
 HEALTH_EVERY_S = 1.0
 VERDICT_EVERY_S = 1 / 15  # a person reads no faster
@@ -64,13 +65,12 @@ async def get_status(parts: Shared) -> JSONResponse:
     station = parts.station
     classifier = station.classifier
     manifest = classifier.manifest
-    judged, _ = parts.verdict.newest()
     frame = station.frames.value
     bar = scale_bar(frame.image.shape[1], station.um_per_pixel) if frame and station.um_per_pixel else None
     board = await parts.board.read()
     return JSONResponse(
         {
-            "verdict": judged.as_json() if judged else None,
+            "verdict": parts.verdict.get().content,
             "health": health_json(station),
             "model": {
                 "name": manifest.name,
@@ -86,7 +86,11 @@ async def get_status(parts: Shared) -> JSONResponse:
                 "executed": str(classifier.runtime.describe()),
                 "bundle": classifier.bundle_sha256,
                 "measured": [each.model_dump() for each in manifest.measured],
+                "limits": manifest.limits.model_dump(),
             },
+            "reasons": REASONS,
+            "consensus": dict(zip(("frames", "needed"), station._consensus, strict=True)),
+            "login": parts.access.token is not None,
             "session": station.session.model_dump(),
             "auto_capture": station.auto_capture,
             "um_per_pixel": station.um_per_pixel,
@@ -206,7 +210,7 @@ def balance_white(parts: Shared) -> JSONResponse:
 async def classify(parts: Shared, request: Request) -> JSONResponse:
     """Judge an image file, sent as the body; nothing is kept. One at a time, and a few a second at most."""
     async with parts.uploads.turn():
-        data = await read_upload(request)
+        data = await request.body()
         verdict = await asyncio.to_thread(judge_upload, parts.station.classifier, data)
     return JSONResponse(verdict.as_json())
 
@@ -227,17 +231,17 @@ def _as_json(controls: tuple[Control, ...]) -> JSONResponse:
     return JSONResponse([asdict(control) for control in controls])
 
 
-async def _verdicts(station: Station, verdict: VerdictText) -> Chunks:
+async def _verdicts(station: Station, verdict: NewestVerdict) -> Chunks:
     wake = Wake()
     told = station.events[-1] if station.events else None
     sent, health_due_s = None, 0.0
     with station.judged.subscribed(wake):
         while True:
             lines = []
-            judged, text = verdict.newest()
-            if judged is not sent:
-                sent = judged
-                lines.append(_event("verdict", text))
+            shown = verdict.get()
+            if shown.judged is not sent:
+                sent = shown.judged
+                lines.append(_event("verdict", shown.text))
             for event in _after(told, station.events):
                 told = event
                 lines.append(_event("event", json.dumps(event_json(event))))

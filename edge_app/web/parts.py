@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -22,21 +22,29 @@ from edge_app.web.uploads import Uploads
 BOARD_EVERY_S = 5
 
 
-class VerdictText:
-    """The newest verdict as JSON, made once for all who look; used in the server's event loop only."""
+@dataclass(frozen=True)
+class Shown:
+    """A verdict as it is shown: as a JSON object, and as its text."""
+
+    judged: Judged | None = None
+    content: dict[str, Any] | None = None
+    text: str = "null"
+
+
+class NewestVerdict:
+    """Makes the newest verdict's JSON once for all who look; used in the server's event loop only."""
 
     def __init__(self, station: Station) -> None:
         self._station = station
-        self._judged: Judged | None = None
-        self._text = "null"
+        self._shown = Shown()
 
-    def newest(self) -> tuple[Judged | None, str]:
-        """Return the newest verdict, and its JSON."""
+    def get(self) -> Shown:
+        """Return the newest verdict."""
         judged = self._station.judged.value
-        if judged is not None and judged is not self._judged:
-            self._text = json.dumps(judged.as_json(), allow_nan=False, separators=(",", ":"))
-            self._judged = judged
-        return self._judged, self._text
+        if judged is not None and judged is not self._shown.judged:
+            content = judged.as_json()
+            self._shown = Shown(judged, content, json.dumps(content, allow_nan=False, separators=(",", ":")))
+        return self._shown
 
 
 class BoardReader:
@@ -44,7 +52,7 @@ class BoardReader:
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._at_s = -BOARD_EVERY_S * 1.0
+        self._at_s = 0.0
         self._board: Board | None = None
 
     async def read(self) -> Board:
@@ -65,7 +73,7 @@ class Parts:
     access: Access
     streams: Streams
     choices: Choices
-    verdict: VerdictText
+    verdict: NewestVerdict
     uploads: Uploads = field(default_factory=Uploads)
     clock: Clock = field(default_factory=Clock)
     board: BoardReader = field(default_factory=BoardReader)

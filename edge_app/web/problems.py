@@ -12,8 +12,10 @@ from edge_app.errors import (
     BundleError,
     BundleNotFoundError,
     CameraError,
+    InferenceError,
     InputError,
     LeukoscopeError,
+    RuntimeMissingError,
     StationError,
     StoreError,
     StoreFullError,
@@ -29,6 +31,8 @@ STATUSES: dict[type[LeukoscopeError], int] = {
     CameraError: 409,
     BundleNotFoundError: 404,
     BundleError: 422,
+    RuntimeMissingError: 422,
+    InferenceError: 422,
     InputError: 422,
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -18,7 +19,7 @@ from edge_app.web.access import is_local
 from edge_app.web.parts import Parts
 
 STALLED_S = 20  # seconds a peer may take nothing
-SILENT_S = 20  # seconds a peer may take to send its request's head
+REQUEST_S = 60  # seconds a peer may take to send a request
 MOST_CONNECTIONS = 200
 SEND_BUFFER = 128 * 1024  # bytes: frames that lie in the kernel grow old there
 START_S = 20
@@ -62,7 +63,6 @@ class Server:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=MOST_CONNECTIONS,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=STOP_S,
             **options,
@@ -116,39 +116,47 @@ class Server:
 
 
 class _Connection(H11Protocol):
-    """A connection that is cut off when its peer sends no request, or takes nothing of the answer, for a while."""
+    """A connection that is cut off when its peer takes too long to send a request, or to take what was sent."""
 
     stalled_s: float
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin; whatever the kernel does not take at once counts as waiting for the peer."""
+        """Begin, unless there are too many; whatever the kernel does not take at once waits for the peer."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)
-        self._cut = self.loop.call_later(SILENT_S, self._cut_if_silent)
+        self._late = self.loop.call_later(REQUEST_S, transport.abort)
+        self._stalled: asyncio.TimerHandle | None = None
+        if len(self.connections) > MOST_CONNECTIONS:  # each is an open file, and the camera and the records need some
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the peer sends; a request's last byte may come so long after its first."""
+        super().data_received(data)
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._late.cancel()
+        elif self._late.cancelled():
+            self._late = self.loop.call_later(REQUEST_S, self.transport.abort)
 
     def pause_writing(self) -> None:
         """Wait for the peer, not for ever."""
         super().pause_writing()
-        self._cut.cancel()
-        self._cut = self.loop.call_later(self.stalled_s, self.transport.abort)
+        self._stalled = self.loop.call_later(self.stalled_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._cut.cancel()
+        if self._stalled is not None:
+            self._stalled.cancel()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self._cut.cancel()
+        self._late.cancel()
+        self.resume_writing()
         super().connection_lost(exc)
 
     def cut_if_stalled(self) -> None:
         """Close at once if the peer has not taken all that was sent."""
         if self.flow.write_paused:
-            self.transport.abort()
-
-    def _cut_if_silent(self) -> None:
-        if self.cycle is None:
             self.transport.abort()
 
 
@@ -172,7 +180,7 @@ def _listener(address: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StationError(
-            f"{address} port {port} can't be listened on ({error.strerror}); choose another with --port or --address"
+            f"{address} port {port} can't be listened on ({error.strerror}); choose another port"
         ) from None
     return listener
 

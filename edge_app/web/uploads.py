@@ -1,13 +1,11 @@
 """Images that are sent to be judged: one at a time, and not too often, as the frames come first."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 
 from edge_app.cameras import Frame
 from edge_app.classifier import Classifier, Verdict
@@ -16,7 +14,6 @@ from edge_app.images import decode_image
 
 BURST = 10
 PER_SECOND = 1.0
-LONGEST_UPLOAD_S = 30
 MAX_PIXELS = 30_000_000
 
 
@@ -43,15 +40,6 @@ class Uploads:
             yield
         finally:
             self._busy = False
-
-
-async def read_upload(request: Request) -> bytes:
-    """Return a request's body; raises 408 when it takes too long."""
-    try:
-        async with asyncio.timeout(LONGEST_UPLOAD_S):
-            return await request.body()
-    except TimeoutError:
-        raise HTTPException(408, f"the upload took more than {LONGEST_UPLOAD_S} s; send a smaller image") from None
 
 
 def judge_upload(classifier: Classifier, data: bytes) -> Verdict:
