@@ -3,4 +3,5 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "cores")
+CORES = len(os.sched_getaffinity(0))
+pool = ThreadPoolExecutor(CORES, "cores")

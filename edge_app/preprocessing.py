@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from edge_app.cores import pool
+from edge_app.cores import CORES, pool
 from edge_app.errors import InputError
 from edge_app.frozen import Frozen
 
 Image = npt.NDArray[np.uint8]
-STRIP_ROWS = 240
+STRIP_PIXELS = 640_000  # the most that one call works on: what it writes stays in the cache for the next step
 SMALLEST_TILE = 50  # pixels
 Channel = Annotated[int, Field(ge=0, le=255)]
 
@@ -63,8 +63,9 @@ def stain_mask(frame: Image, record: Preprocessing) -> Image:
     """Return the stain's mask: uint8 [h, w], 255 where the frame (uint8 [h, w, 3], BGR) is stained, else 0."""
     _check(frame)
     mask = np.empty(frame.shape[:2], np.uint8)
-    tops = range(0, len(mask), STRIP_ROWS)
-    list(pool.map(lambda top: _fill(mask, frame, record, top, min(top + STRIP_ROWS, len(mask))), tops))
+    rows = -(-len(mask) // _strips(frame))
+    tops = range(0, len(mask), rows)
+    list(pool.map(lambda top: _fill(mask, frame, record, top, min(top + rows, len(mask))), tops))
     return mask
 
 
@@ -83,7 +84,8 @@ def prepare(frame: Image, record: Preprocessing) -> Prepared:
     def work(first: int) -> None:
         last = min(first + batch, len(rows) - 1)
         _fill(mask, frame, record, rows[first][0], rows[last][0])
-        for row, start, end in _stained_runs(mask, [y for y, _ in rows[first : last + 1]], [x for x, _ in columns]):
+        strip = mask[rows[first][0] : rows[last][0]]
+        for row, start, end in _stained_runs(strip, last - first, len(columns) - 1):
             (top, small_top), (bottom, small_bottom) = rows[first + row : first + row + 2]
             (left, small_left), (right, small_right) = columns[start], columns[end]
             part = frame[top:bottom, left:right]
@@ -94,9 +96,14 @@ def prepare(frame: Image, record: Preprocessing) -> Prepared:
                 interpolation=cv2.INTER_AREA,
             )
 
-    batch = max(1, STRIP_ROWS // rows[1][0])
+    batch = -(-(len(rows) - 1) // _strips(frame))
     list(pool.map(work, range(0, len(rows) - 1, batch)))
     return Prepared(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)[np.newaxis], mask)
+
+
+def _strips(frame: Image) -> int:
+    """Return into how many strips a frame is cut: as few as keep all cores busy, since handing one over costs time."""
+    return CORES * max(1, round(frame.shape[0] * frame.shape[1] / (CORES * STRIP_PIXELS)))
 
 
 def _fill(mask: Image, frame: Image, record: Preprocessing, top: int, bottom: int) -> None:
@@ -122,14 +129,12 @@ def _cuts(source: int, target: int) -> list[tuple[int, int]]:
     return [(source * index // pieces, target * index // pieces) for index in range(pieces + 1)]
 
 
-def _stained_runs(mask: Image, tops: list[int], lefts: list[int]) -> list[tuple[int, int, int]]:
-    """Return each run of neighbouring tiles with a stained pixel: its row, its first tile, and one past its last.
-
-    tops, lefts: where the tiles begin, and where the last one ends.
-    """
-    columns = np.bitwise_or.reduceat(mask[tops[0] : tops[-1]], [top - tops[0] for top in tops[:-1]], axis=0)
-    stained = np.zeros((len(tops) - 1, len(lefts) + 1), bool)  # with a border of unstained ones left and right
-    stained[:, 1:-1] = np.bitwise_or.reduceat(columns, lefts[:-1], axis=1)
+def _stained_runs(mask: Image, rows: int, columns: int) -> list[tuple[int, int, int]]:
+    """Return each run of neighbouring tiles with a stained pixel: its row, its first tile, and one past its last."""
+    height, width = mask.shape
+    touched = np.bitwise_or.reduce(mask.reshape(rows, height // rows, width), axis=1)
+    stained = np.zeros((rows, columns + 2), bool)  # with a border of unstained ones left and right
+    stained[:, 1:-1] = touched.reshape(rows, columns, width // columns).any(axis=2)
     at_row, edges = np.nonzero(stained[:, 1:] != stained[:, :-1])
     return list(zip(at_row[::2].tolist(), edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
