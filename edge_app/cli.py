@@ -16,6 +16,8 @@ COMMANDS = {
     "cameras": ("edge_app.commands.cameras", "List the cameras of this device."),
     "doctor": ("edge_app.commands.doctor", "Say what this device has and what is missing."),
     "settings": ("edge_app.commands.settings", "Show every setting and its value in force, or check a file."),
+    "service": ("edge_app.commands.service", "Install the app as a systemd service, remove it, or see how it is."),
+    "records": ("edge_app.commands.records", "List or export the verdicts that were kept."),
     "bundle": ("edge_app.commands.bundle", "Show or verify a bundle."),
     "dataset": ("train.commands.dataset", "Build a data set from folders of smear images."),
     "train": ("train.commands.train", "Train a model on a data set."),
