@@ -410,8 +410,8 @@ def test_a_server_that_is_killed_loses_nothing_that_was_acknowledged(tmp_path: P
         ("sqlite://", "names 'sqlite'"),
         ("hunter2", "can't be read"),
         ("postgresql://", "names 'postgresql'"),
-        ("postgresql+psycopg://user:hunter2@127.0.0.1:1/db", "does not do its work"),
-        ("sqlite:////proc/none/records.sqlite", "does not do its work"),
+        ("postgresql+psycopg://user:hunter2@127.0.0.1:1/db", "does not answer"),
+        ("sqlite:////proc/none/records.sqlite", "can't be used"),
     ],
 )
 def test_a_database_that_cant_be_used_is_a_sentence_without_its_password(url: str, words: str, tmp_path: Path) -> None:

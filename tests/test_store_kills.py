@@ -17,7 +17,7 @@ from tests.store_verdicts import image_files
 LONGEST_LIFE_S = 0.5  # opening takes a part of it, so some are killed then
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
     if request.param == "sqlite":
         yield None
@@ -35,7 +35,7 @@ def test_a_kill_loses_no_acknowledged_record(rounds: int, database: str | None, 
         found = {record.id for record in store.each()}
         promised = acknowledged.read_text().split()
         assert set(promised) <= found
-        assert len(promised) > rounds
+        assert len(promised) > 2 * rounds
         # at most the one that was being kept at each kill is there without a word
         assert len(found) - len(promised) <= rounds
 

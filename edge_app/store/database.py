@@ -105,9 +105,10 @@ class Database:
                     f"{self.name} is damaged ({said}); move it away: at the next start its records are made again from "
                     "their images, without the labels and comments of people"
                 )
+            return StoreError(f"{self.name} can't be used ({said}); see that it is yours to write to, on a sound disk")
         if getattr(cause, "sqlstate", None) == "53100":
             return full
-        return StoreError(f"the database {self.name} does not do its work ({said}); see that it is there and running")
+        return StoreError(f"the database {self.name} does not answer ({said}); see that it is there and running")
 
 
 def open_database(folder: Path, url: str | None) -> Database:
