@@ -56,6 +56,11 @@ def board_model(root: Path = Path("/")) -> str:
     return read_text(root / "proc/device-tree/model").replace("\0", "").strip()
 
 
+def is_jetson(root: Path = Path("/")) -> bool:
+    """Return whether this is an NVIDIA Jetson, whoever made the board around it."""
+    return "nvidia,tegra" in read_text(root / "proc/device-tree/compatible")
+
+
 def temperatures(root: Path = Path("/")) -> dict[str, float]:
     """Return °C by thermal zone (`thermal_zone0 cpu-thermal`), without those that can't be read or don't measure."""
     degrees = {}

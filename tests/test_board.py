@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_app import board
-from edge_app.board import Board, Throttling, program_output, read_board, temperatures, throttling
+from edge_app.board import Board, Throttling, is_jetson, program_output, read_board, temperatures, throttling
 
 
 def write_zone(root: Path, number: int, reading: str, kind: str | None = None) -> None:
@@ -43,6 +43,15 @@ def test_a_raspberry_pi_tells_model_temperature_throttling_and_governor(
 def test_a_board_that_tells_nothing_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path / "bin", "vcgencmd", "echo VCHI initialization failed; exit 255", monkeypatch)
     assert read_board(tmp_path) == Board(None, None, None, None)
+
+
+def test_a_jetson_is_known_by_its_processor(tmp_path: Path) -> None:
+    assert not is_jetson(tmp_path)
+    (tmp_path / "proc/device-tree").mkdir(parents=True)
+    (tmp_path / "proc/device-tree/compatible").write_bytes(b"nvidia,p3768-0000+p3767-0005\0nvidia,tegra234\0")
+    assert is_jetson(tmp_path)
+    (tmp_path / "proc/device-tree/compatible").write_bytes(b"raspberrypi,5-model-b\0brcm,bcm2712\0")
+    assert not is_jetson(tmp_path)
 
 
 def test_the_hottest_zone_counts_and_those_that_measure_nothing_do_not(tmp_path: Path) -> None:

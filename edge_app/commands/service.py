@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from edge_app.board import board_model, program_output
+from edge_app.board import is_jetson, program_output
 from edge_app.errors import StationError
 from edge_app.service import NAME, STATE, USER, Program, unit
 from edge_app.settings import SYSTEM_FILE, load_settings
@@ -46,7 +46,7 @@ def install(dry_run: bool, file: Path | None, memory_max: str) -> None:
         )
     settings = load_settings(file and file.absolute(), {"STATE_DIRECTORY": str(STATE)})
     program = Program(Path(sys.prefix), file and file.absolute())
-    text = unit(program, settings, jetson="jetson" in board_model().lower(), memory_max=memory_max)
+    text = unit(program, settings, jetson=is_jetson(), memory_max=memory_max)
     if dry_run:
         click.echo(text, nl=False)
         return
