@@ -1,5 +1,6 @@
 """A running station with the `demo:` camera, and its page on a free port."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,14 @@ class Running:
     client: httpx.Client
 
 
+def until(happens: Callable[[], object], limit_s: float = 15) -> None:
+    """Wait until something is true; fails when that takes too long."""
+    deadline_s = time.monotonic() + limit_s
+    while not happens():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.05)
+
+
 def load(bundle: Path) -> Classifier:
     """Return the classifier of a bundle whose answers to the golden inputs are right."""
     opened = open_bundle(bundle)
@@ -45,6 +54,8 @@ def running(
     um_per_pixel: float | None = None,
     min_free_bytes: int = 1_000_000,
     stalled_s: float = 20,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
 ) -> Iterator[Running]:
     """Run a station and its server; records are kept in `folder`, or not at all.
 
@@ -69,6 +80,8 @@ def running(
             Server(
                 create_app(station, device="bench", token=token, bundle_folder=bundle_folder),
                 port=0,
+                tls_cert=tls_cert,
+                tls_key=tls_key,
                 stalled_s=stalled_s,
             ) as server,
             httpx.Client(base_url=server.url, timeout=20) as client,

@@ -1,8 +1,8 @@
 """The records: capture, find, annotate, delete and restore, look at, download."""
 
+import codecs
 from collections.abc import Callable
-from io import TextIOWrapper
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, TextIO, cast
 
 import cv2
 from fastapi import APIRouter, Depends, Path, Query, Response
@@ -70,11 +70,11 @@ def find_records(parts: Shared, wanted: Annotated[PageQuery, Query()]) -> Page:
 @routes.get("/records.csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
 async def download_csv(parts: Shared, wanted: Wanted) -> Stream:
     """Download records as a table."""
+    store = parts.store
 
     def write(file: BinaryIO) -> None:
-        text = TextIOWrapper(file, "utf-8", newline="")
-        export_csv(parts.store, wanted, text)
-        text.flush()
+        # unlike a TextIOWrapper it keeps nothing back, which it could not get rid of when the viewer has gone
+        export_csv(store, wanted, cast(TextIO, codecs.getwriter("utf-8")(file)))
 
     return _download(parts, write, "text/csv; charset=utf-8", "leukoscope-records.csv")
 
@@ -82,9 +82,10 @@ async def download_csv(parts: Shared, wanted: Wanted) -> Stream:
 @routes.get("/records.zip", response_class=Response, responses={200: {"content": {"application/zip": {}}}})
 async def download_zip(parts: Shared, wanted: Wanted) -> Stream:
     """Download records with their images, a table, and a manifest with the sha256 of each file."""
+    store = parts.store
 
     def write(file: BinaryIO) -> None:
-        export_zip(parts.store, wanted, file)
+        export_zip(store, wanted, file)
 
     return _download(parts, write, "application/zip", "leukoscope-records.zip")
 

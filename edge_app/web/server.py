@@ -45,6 +45,7 @@ class Server:
 
         Raises StationError when others could reach the address and `app` has no token, or the TLS files can't be used.
         """
+        self.app = app
         parts: Parts = app.state.parts
         self._streams = parts.streams
         self._address, self._wanted_port = address, port
@@ -123,7 +124,7 @@ class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many; whatever the kernel does not take at once waits for the peer."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=1)  # with 0, asyncio's TLS would wait for ever
         self._late = self.loop.call_later(REQUEST_S, transport.abort)
         self._stalled: asyncio.TimerHandle | None = None
         if len(self.connections) > MOST_CONNECTIONS:  # each is an open file, and the camera and the records need some

@@ -135,13 +135,17 @@ async def written_by(write: Callable[[BinaryIO], None]) -> Chunks:
     problems: list[BaseException] = []
 
     def run() -> None:
+        file = open(write_end, "wb")  # noqa: PTH123, SIM115
         try:
-            with open(write_end, "wb") as file:  # noqa: PTH123
-                write(file)
+            write(file)
+            file.flush()
         except BrokenPipeError:
             pass  # the viewer went
         except BaseException as error:
             problems.append(error)
+        finally:
+            with suppress(OSError):  # what it could not flush
+                file.close()
 
     writer = threading.Thread(target=run, name="download", daemon=True)
     writer.start()
