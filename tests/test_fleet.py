@@ -24,6 +24,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge_app.errors import SettingsError, StoreError
 from edge_app.fleet import Fleet
 from edge_app.settings_sections import MqttSettings
+from edge_app.store import open_store
+from tests.store_verdicts import keep_one
 
 LIMIT_S = 30
 PASSWORD = "not-to-be-logged"  # noqa: S105
@@ -266,6 +268,25 @@ def test_a_broker_with_persistence_keeps_the_records_for_a_listener_that_is_away
         broker.start()
         with Listener(broker, qos=1, name="archive") as listener:
             until(lambda: listener.record_ids() == expected(range(500)))
+
+
+def test_the_record_store_is_an_outbox_whose_changes_are_told_too(
+    start_broker: Callable[..., Broker], tmp_path: Path
+) -> None:
+    broker = start_broker()
+    with (
+        open_store(tmp_path / "records", device="scope-1", outbox=True, min_free_bytes=0) as store,
+        Listener(broker) as listener,
+    ):
+        kept = [keep_one(store, seed=seed) for seed in range(3)]
+        settings = MqttSettings(host="127.0.0.1", port=broker.port)
+        with Fleet(settings, "scope-1", store, on_event=lambda _: None):
+            until(lambda: not store.pending())
+            until(lambda: listener.record_ids() == {record.id for record in kept})
+            store.annotate(kept[0].id, "Blast", "seen by two")
+            until(lambda: len(listener.payloads("scope-1/records")) == 4)
+        told = json.loads(listener.payloads("scope-1/records")[-1])
+    assert (told["id"], told["own_label"], told["label"]) == (kept[0].id, "Blast", kept[0].label)
 
 
 def test_an_outbox_that_fails_is_told_and_asked_again(
