@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 RELEASED = datetime(2026, 11, 1, tzinfo=UTC)  # no clock that says an earlier time is right
+SET_SINCE_BOOT = Path("/run/systemd/timesync/synchronized")  # systemd's service leaves it once it has set the clock
+BATTERY_CLOCK = Path("/sys/class/rtc/rtc0")
 TIME_ERROR = 5  # what adjtimex(2) returns while no time service has set the clock
 BATTERY_CLOCK_OFF = timedelta(minutes=1)
 
@@ -30,9 +32,8 @@ class Clock:
         """Return whether the wall clock can be right: set by the network, or agreeing with a battery clock."""
         if self.now() < RELEASED:
             return False
-        # Once it has set the clock, systemd's service leaves this file; the kernel forgets after hours without network.
-        set_since_boot = Path("/run/systemd/timesync/synchronized").exists()
-        return set_since_boot or _kernel_says_set() or self._battery_clock_agrees()
+        # the kernel alone would not do: it forgets after hours without network
+        return SET_SINCE_BOOT.exists() or _kernel_says_set() or self._battery_clock_agrees()
 
     def at(self, monotonic_ns: int) -> datetime:
         """Return the wall clock's time at a moment of this boot, as far as the clock is right now."""
@@ -40,9 +41,8 @@ class Clock:
 
     def _battery_clock_agrees(self) -> bool:
         """A clock without a battery starts in 1970, and does not agree with a system clock that got another time."""
-        clock = Path("/sys/class/rtc/rtc0")
-        seconds = _text(clock / "since_epoch")
-        if _text(clock / "hctosys") != "1" or not seconds.isdigit():
+        seconds = _text(BATTERY_CLOCK / "since_epoch")
+        if _text(BATTERY_CLOCK / "hctosys") != "1" or not seconds.isdigit():
             return False
         return abs(self.now() - datetime.fromtimestamp(int(seconds), UTC)) < BATTERY_CLOCK_OFF
 
