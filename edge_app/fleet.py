@@ -69,10 +69,12 @@ class Fleet:
         *,
         on_event: Callable[[str], None] = _logger.warning,
     ) -> None:
-        """Prepare the connection to settings.host; raises SettingsError when its certificates can't be read.
+        """Prepare the connection; raises SettingsError without a host, or when the certificates can't be read.
 
         on_event: gets one line when the broker is reached, lost, or refuses; in the fleet's thread.
         """
+        if settings.host is None:
+            raise SettingsError("no MQTT broker is named; set mqtt.host")
         self._settings = settings
         self._device = device
         self._outbox = outbox
@@ -235,7 +237,10 @@ class _Link:
     def open(self) -> None:
         """Connect and wait until the broker accepts; raises OSError."""
         deadline_s = time.monotonic() + CONNECT_LIMIT_S
-        self._client.connect(self._settings.host or "", _port(self._settings), self._settings.keep_alive_s)
+        try:
+            self._client.connect(self._settings.host or "", _port(self._settings), self._settings.keep_alive_s)
+        except UnicodeError:  # from a name such as a..b
+            raise ConnectionError("that is no host name; check mqtt.host") from None
         while self._answer is None and time.monotonic() < deadline_s:
             try:
                 self.turn()

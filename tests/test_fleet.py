@@ -394,6 +394,14 @@ def test_certificates_that_cannot_be_read_are_a_wrong_setting(tmp_path: Path) ->
             Fleet(MqttSettings(host="127.0.0.1", tls=True, ca_file=tmp_path / name), "scope-1")
 
 
+def test_a_host_that_is_not_there_is_explained() -> None:
+    with pytest.raises(SettingsError, match=r"mqtt\.host"):
+        Fleet(MqttSettings(), "scope-1")
+    with Fleet(MqttSettings(host="a..b"), "scope-1", on_event=lambda _: None) as mine:
+        until(lambda: mine.problem)
+        assert "check mqtt.host" in (mine.problem or "")
+
+
 def test_a_host_that_never_answers_is_given_up_and_leaving_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_app.fleet.CONNECT_LIMIT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
