@@ -1,5 +1,6 @@
 """What is fitted, not trained: the decision on validation images, the limits of a frame on training images."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,7 +13,7 @@ from edge_app.quality import Quality
 REFUSED_SHARE = 0.01  # of the training images that each limit may refuse
 MARGIN = 0.05  # a range is widened by this share of its width at both ends
 SURE_ACCURACY = 0.995  # what is wanted of the validation images that are not abstained from
-LARGEST_ABSTENTION = 0.05  # but no more than this share of them is abstained from
+LARGEST_ABSTENTION = 0.05  # but no more than this share of any class is abstained from: the limit must silence none
 
 
 def fit_decision(logits: Logits, truths: Labels, positive: str | None) -> Decision:
@@ -37,16 +38,18 @@ def fit_min_confidence(
 ) -> float:
     """Return the smallest confidence at which the accuracy of what is left on validation is `SURE_ACCURACY`.
 
-    Where that would abstain from more than `LARGEST_ABSTENTION` of the images, the limit that abstains from so many.
+    Where that would abstain from more than `LARGEST_ABSTENTION` of a class, the limit that abstains from so many.
     """
     right = predict(probabilities, classes, decision) == truths
     sure = np.array([confidence(dict(zip(classes, row, strict=True)), decision) for row in probabilities.tolist()])
     order = np.argsort(sure)
-    most = int(LARGEST_ABSTENTION * len(sure))
-    for left_out in range(most + 1):
-        if right[order[left_out:]].mean() >= SURE_ACCURACY:
+    images, left_out = Counter(truths.tolist()), Counter[int]()
+    for position, index in enumerate(order.tolist()):
+        label = int(truths[index])
+        left_out[label] += 1
+        if right[order[position:]].mean() >= SURE_ACCURACY or left_out[label] > LARGEST_ABSTENTION * images[label]:
             break
-    return round(float(sure[order[left_out]]), 4)
+    return round(float(sure[index]), 4)
 
 
 def fit_limits(qualities: Iterable[Quality], min_confidence: float) -> Limits:

@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from edge_app.frozen import Frozen
 from edge_app.judging import Decision, Limits
 from edge_app.preprocessing import Preprocessing
+from edge_app.quality import Share
 
 FORMAT_VERSION: Literal[1] = 1
 INTENDED_USE: Literal["For Research Use Only. Not for use in diagnostic procedures."] = (
@@ -46,12 +47,16 @@ class Measured(Frozen):
 
 
 class Gate(Frozen):
-    """How far the bundle is from its source model, on validation images, by the code that runs on the device."""
+    """How far the bundle is from its source model, on validation images, by the code that runs on the device.
+
+    abstained: by class, the share of images that get no label because the model is not sure enough.
+    """
 
     images: Annotated[int, Field(ge=1)]
     agreement: Annotated[float, Field(ge=0, le=1)]
     accuracy_drop: float
     largest_probability_difference: Annotated[float, Field(ge=0, le=1)]
+    abstained: dict[str, Share]
     certified: bool
 
 

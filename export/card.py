@@ -19,6 +19,7 @@ def model_card(manifest: Manifest, record: RunRecord, evaluation: Evaluation) ->
         f"| {name} | {' | '.join(map(str, row))} |"
         for name, row in zip(manifest.classes, evaluation.confusion["test"], strict=True)
     )
+    abstained = ", ".join(f"{100 * share:.1f} % of {name}" for name, share in gate.abstained.items())
     return f"""# {manifest.name}
 
 **{manifest.intended_use}**
@@ -52,6 +53,7 @@ Test part, source model; rows are the truth:
 On {gate.images} validation images, by the code that runs on the device: same label on {100 * gate.agreement:.2f} %,
 accuracy {100 * gate.accuracy_drop:+.2f} points lower, largest probability difference
 {gate.largest_probability_difference:.3f}. {"Certified." if gate.certified else "**Not certified.**"} {calibrated}
+No label, as the model is not sure enough: {abstained}.
 
 ## Limits
 - The random split is the published study's protocol; images of one slide stand on both sides of it. The scene split

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.dataset import DatasetManifest, load_part
+from benchmarks.fitting import fit_min_confidence
 from benchmarks.metrics import figures
 from benchmarks.run_folder import Evaluation, RunRecord, read_record, read_run
 from benchmarks.source_model import load_network, source_logits
@@ -109,6 +110,9 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
     runtime = load_model(Model(format, precision, len(record.classes), size.height, size.width, content))
     found = {part: run_all(runtime.infer, images) for part, (images, _) in run.parts.items()}
     found["golden"] = run_all(runtime.infer, run.golden)
+    # of the bundle's own outputs: a quantised model is not as sure of the same images as its source
+    truths = run.parts["val"][1]
+    min_confidence = fit_min_confidence(softmax(found["val"], decision.temperature), truths, record.classes, decision)
     surest = _surest(run.source["golden"], record.classes, decision)
     members = {
         model_file: content,
@@ -124,7 +128,7 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
         classes=record.classes,
         preprocessing=size,
         decision=decision,
-        limits=run.evaluation.limits,
+        limits=run.evaluation.limits.replace(min_confidence=min_confidence),
         model_file=model_file,
         files=members_of(members),
         golden=Golden(
@@ -132,7 +136,7 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
             tolerance=_tolerance(run.source["golden"][surest], found["golden"][surest], decision),
         ),
         calibration=calibration.record if calibration else None,
-        gate=compare(run.source["val"], found["val"], run.parts["val"][1], record.classes, decision),
+        gate=compare(run.source["val"], found["val"], truths, record.classes, decision, min_confidence),
         measured=(*run.evaluation.measured, *(_measure(run, part, found[part]) for part in run.parts), *also),
         data=tuple(
             DataSource(name=name, images=count, citation=CITATIONS.get(name, ""))

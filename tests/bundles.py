@@ -71,7 +71,12 @@ def tiny_manifest(members: dict[str, bytes], **changes: object) -> Manifest:
         golden=Golden(images=IMAGES, tolerance=0.01),
         calibration=Calibration(images=300, list_sha256="0" * 64),
         gate=Gate(
-            images=500, agreement=0.998, accuracy_drop=0.002, largest_probability_difference=0.013, certified=True
+            images=500,
+            agreement=0.998,
+            accuracy_drop=0.002,
+            largest_probability_difference=0.013,
+            abstained={"Benign": 0.03, "Early": 0.0, "Pre": 0.01},
+            certified=True,
         ),
         measured=(
             Measured(model="source", split="scene", part="test", images=489, figures=figures, note="drawn, not real"),

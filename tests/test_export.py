@@ -105,13 +105,23 @@ def test_the_gate_certifies_what_is_near_and_refuses_what_is_not() -> None:
     classes, decision = ("Cancer", "Normal"), Decision(positive="Cancer")
     source = np.tile(np.array([[3.0, -3.0], [-3.0, 3.0]], np.float32), (100, 1))
     truths = np.tile([0, 1], 100)
-    assert compare(source, source + 0.1, truths, classes, decision).certified
+    assert compare(source, source + 0.1, truths, classes, decision, 0.6).certified
     flipped = source.copy()
     flipped[:3] *= -1
-    gate = compare(source, flipped, truths, classes, decision)
+    gate = compare(source, flipped, truths, classes, decision, 0.6)
     assert not gate.certified
     assert gate.agreement == pytest.approx(0.985)
     assert gate.accuracy_drop == pytest.approx(0.015)
+
+
+def test_the_gate_counts_by_class_how_often_the_model_is_not_sure() -> None:
+    classes, decision = ("Cancer", "Normal"), Decision(positive="Cancer")
+    source = np.tile(np.array([[3.0, -3.0], [-3.0, 3.0]], np.float32), (100, 1))
+    doubtful = source.copy()
+    doubtful[1:11:2] *= 0.05  # five Normal images
+    gate = compare(source, doubtful, np.tile([0, 1], 100), classes, decision, 0.6)
+    assert gate.certified
+    assert gate.abstained == {"Cancer": 0.0, "Normal": 0.05}
 
 
 def test_the_command_writes_bundles_and_says_what_it_found(tiny_run: Path, tmp_path: Path) -> None:

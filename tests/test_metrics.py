@@ -94,6 +94,16 @@ def test_the_confidence_limit_abstains_from_the_doubtful_but_from_few() -> None:
     assert right[sure >= limit].mean() > right.mean()
 
 
+def test_the_confidence_limit_silences_no_class() -> None:
+    logits, truths = draw(1000, 2, seed=6, skill=3.0)
+    logits[truths == 1] *= 0.2  # right, but never sure
+    probabilities = softmax(logits, 1.0)
+    limit = fit_min_confidence(probabilities, truths, BINARY, POSITIVE)
+    refused = probabilities.max(axis=1) < limit
+    for label in (0, 1):
+        assert refused[truths == label].mean() <= 0.05
+
+
 def test_fitted_limits_accept_nearly_all_that_they_were_set_from() -> None:
     generator = np.random.default_rng(0)
     drawn = [

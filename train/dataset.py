@@ -102,7 +102,7 @@ def _write_images(
                 source_file=f"{image.path.parent.name}/{image.path.name}",
                 source_sha256=sha256,
                 original_class=image.original_class,
-                quality=measure(thumbnail(frame, preprocessing.height, preprocessing.width), prepared),
+                quality=measure(thumbnail(frame, record.height, record.width), prepared),
             )
         )
         on_image(index + 1, len(sources))

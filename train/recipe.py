@@ -41,7 +41,7 @@ class Recipe(Frozen):
     coarse features that come first (progressive resizing: Howard, fastai; Tan and Le, EfficientNetV2, ICML 2021).
     """
 
-    model: Literal["yolo11n"]
+    model: Literal["yolo11n", "yolo11s", "yolov8s"]
     source: str
     pretrained: bool
     epochs: Annotated[int, Field(ge=1)]
@@ -56,6 +56,7 @@ class Recipe(Frozen):
     warmup_epochs: Annotated[float, Field(ge=0)] = 3
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
     patience: Annotated[int, Field(ge=0)] = 0
+    balance: Annotated[float, Field(ge=0, le=1)] = 0
     small_epochs: Annotated[int, Field(ge=0)] = 0
     small_size: Annotated[int, Field(ge=32, multiple_of=32)] = 128
     seed: Annotated[int, Field(ge=0)] = 0

@@ -1,6 +1,7 @@
 """Ultralytics' classification trainer with our augmentation, and checkpoints that a kill can't tear."""
 
 import os
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,18 @@ class SmearTrainer(ClassificationTrainer):  # type: ignore[misc]
     def build_dataset(self, img_path: str, mode: str = "train", batch: object = None) -> ClassificationDataset:
         """Return Ultralytics' dataset, its training augmentation replaced by the recipe's."""
         dataset = super().build_dataset(img_path, mode, batch)
-        if mode == "train" and self.recipe.augmentation != "ultralytics":
-            dataset.torch_transforms = _transforms(self.recipe.augmentation)
+        if mode == "train":
+            if self.recipe.augmentation != "ultralytics":
+                dataset.torch_transforms = _transforms(self.recipe.augmentation)
+            labels = [sample[1] for sample in dataset.samples]
+            counts = Counter(labels)
+            shown = [
+                index
+                for index, label in enumerate(labels)
+                for _ in range(round((max(counts.values()) / counts[label]) ** self.recipe.balance))
+            ]
+            dataset.samples = [dataset.samples[index] for index in shown]
+            dataset.img_cache = [dataset.img_cache[index] for index in shown]
         return dataset
 
     @cached_property
