@@ -30,13 +30,24 @@ class Server:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
             self.as_user |= {"user": "postgres", "group": "postgres", "extra_groups": []}
-        initialise = [self.programs / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"]
+        initialise: list[str | Path] = [
+            self.programs / "initdb",
+            "-D",
+            self.data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "-N",
+        ]
         subprocess.run([*initialise, "--locale=C.UTF-8"], check=True, capture_output=True, **self.as_user)
         self.start()
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        options = ["-D", self.data, "-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        options: list[str | Path] = ["-D", self.data, "-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off"]
         self.process = subprocess.Popen(
             [self.programs / "postgres", *options],
             stdout=subprocess.DEVNULL,

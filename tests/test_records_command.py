@@ -104,7 +104,7 @@ def test_export_overwrites_nothing(folder: Path, kept: list[Record], tmp_path: P
     [
         (["list", "--folder", "none"], 12, "there are no records"),
         (["list", "--folder", ".", "--database", "mysql://x"], 12, "names 'mysql'"),
-        (["list", "--folder", "."], 12, "there are none yet"),
+        (["list", "--folder", "."], 12, "there are no records"),
         (["list", "--text", "x" * 201], 2, "--text"),
         (["list", "--own-label", "a\nb"], 2, "--own-label"),
         (["export", "x.txt"], 2, "NAME.zip or NAME.csv"),

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,9 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_app.bundle import default_bundle_path, open_bundle
+from edge_app.cameras import Frame
+from edge_app.classifier import Classifier
 from edge_app.errors import StoreError, StoreFullError
 from edge_app.images import read_image
 from edge_app.judging import Judgement
+from edge_app.preprocessing import Image
+from edge_app.quality import Quality
+from edge_app.smears import draw_smear
 from edge_app.store import Filter, Record, Retention, Session, Store, open_store, read_records
 from tests.store_postgresql import Server, postgresql_server
 from tests.store_verdicts import SimulatedClock, a_verdict, image_files, keep_one, picture
@@ -324,6 +331,9 @@ def test_devices_share_a_database_and_keep_their_images(tmp_path: Path, server: 
 def test_a_verdict_is_kept_with_its_own_frame_only(store: Store, clock: SimulatedClock) -> None:
     with pytest.raises(StoreError, match="its own frame"):
         keep_one(store, clock=clock, height=32)
+    grey = picture()[..., 0]
+    with pytest.raises(StoreError, match="its own frame"):
+        store.keep(a_verdict(), grey, session=Session(), trigger="button", monotonic_ns=0)
     for changes in ({"judgement": Judgement("Cancer", {"Cancer": float("nan")}, None)}, {"bundle": "none"}):
         with pytest.raises(StoreError, match="can't be kept"):
             keep_one(store, clock=clock, **changes)
@@ -426,8 +436,30 @@ def test_a_folder_that_cant_be_used_is_a_sentence(tmp_path: Path) -> None:
         open_store(tmp_path / "file" / "records", device="scope-1")
     with pytest.raises(StoreError, match="there are no records"):
         read_records(tmp_path / "none")
-    with pytest.raises(StoreError, match="there are none yet"):
+    with pytest.raises(StoreError, match="there are no records"):
         read_records(tmp_path)
+    assert not (tmp_path / "records.sqlite").exists()
+    for device in ("", "a b", "x" * 65, "a/b", "a\n"):
+        with pytest.raises(StoreError, match="can't be a device's name"):
+            open_store(tmp_path, device=device)
     (tmp_path / "records.sqlite").write_bytes(b"no database, but long enough to look like one" * 100)
     with pytest.raises(StoreError, match="move it away"):
         open_store(tmp_path, device="scope-1")
+
+
+def test_the_stored_image_gets_the_very_verdict_that_is_stored_with_it(tmp_path: Path) -> None:
+    classifier = Classifier(open_bundle(default_bundle_path()), threads=1)
+    image = draw_smear(3, kind="leukaemic", height=480, width=640).image
+
+    def frame(image: Image) -> Frame:
+        return Frame(image, 0, time.monotonic_ns(), datetime.now(UTC), "drawn", 0.0, {})
+
+    taken = frame(image)
+    with open_store(tmp_path, device="scope-1") as store:
+        kept = store.keep(
+            classifier.judge(taken), image, session=Session(), trigger="auto", monotonic_ns=taken.monotonic_ns
+        )
+        again = classifier.judge(frame(read_image(store.image_path(kept.id))))
+    assert (again.judgement.label, again.judgement.probabilities) == (kept.label, kept.probabilities)
+    assert {name: getattr(kept, name) for name in Quality.model_fields} == again.quality.model_dump()
+    assert len(again.cells) == kept.cells > 0

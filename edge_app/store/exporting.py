@@ -5,19 +5,18 @@ import hashlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from io import TextIOWrapper
+from io import RawIOBase, TextIOWrapper
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, TextIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import cv2
-import numpy as np
 
 from edge_app import __version__
 from edge_app.errors import InputError
 from edge_app.images import decode_image
 from edge_app.manifest import INTENDED_USE
-from edge_app.overlay import BOX, OUTLINE
+from edge_app.overlay import draw
 from edge_app.store.reading import Records
 from edge_app.store.record import Filter, Record
 
@@ -47,7 +46,7 @@ def export_csv(store: Records, where: Filter, file: TextIO, *, on_record: Callab
 def export_zip(
     store: Records,
     where: Filter,
-    file: IO[bytes],
+    file: IO[bytes] | RawIOBase,
     *,
     with_overlay: bool = False,
     on_record: Callable[[], object] = lambda: None,
@@ -143,9 +142,5 @@ def _overlay(record: Record, data: bytes) -> bytes | None:
         image = decode_image(data, record.image)
     except InputError:
         return None
-    thickness = max(1, round(max(image.shape) / 700))
-    polygons = [np.array(polygon, np.int32) for polygon in record.outline]
-    cv2.polylines(image, polygons, True, OUTLINE, thickness, cv2.LINE_AA)
-    for box in record.boxes:
-        cv2.rectangle(image, box, BOX, thickness)
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, OVERLAY_QUALITY])[1].tobytes()
+    drawn = draw(image, record.outline, record.boxes)
+    return cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, OVERLAY_QUALITY])[1].tobytes()

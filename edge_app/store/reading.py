@@ -9,7 +9,7 @@ from typing import Self
 from sqlalchemy import ColumnElement, func, or_, select
 
 from edge_app.errors import StoreError
-from edge_app.store.database import Database, open_database
+from edge_app.store.database import FILE_NAME, Database, open_database
 from edge_app.store.record import Filter, Record, image_name
 from edge_app.store.rows import COLUMNS, as_record
 from edge_app.store.tables import records
@@ -39,6 +39,7 @@ class Records:
     def find(self, where: Filter = EVERYTHING, limit: int = 50, before: str | None = None) -> list[Record]:
         """Return records, the newest first; `before`, the id of the last one, goes on from there.
 
+        Those of one device come in the order of keeping, those of several by their clocks.
         Raises StoreError.
         """
         query = select(*COLUMNS).where(*_conditions(where)).order_by(records.c.id.desc()).limit(limit)
@@ -92,7 +93,7 @@ def read_records(folder: Path, *, database: str | None = None) -> Records:
 
     Raises StoreError when there are none, or they were not kept by this version.
     """
-    if database is None and not folder.is_dir():
+    if database is None and not (folder / FILE_NAME).is_file():
         raise StoreError(f"there are no records in {folder}; name their folder with --folder")
     opened = Records(open_database(folder, database), folder)
     try:

@@ -11,6 +11,7 @@ With PostgreSQL several devices share one database; the images stay on the devic
 import fcntl
 import hashlib
 import json
+import re
 import shutil
 import threading
 import uuid
@@ -33,7 +34,7 @@ from edge_app.store.facts import facts_of
 from edge_app.store.ids import id_at, tick_at
 from edge_app.store.images import encode, in_words, with_text, write_durably
 from edge_app.store.reading import IMAGES, Records, canonical, not_found
-from edge_app.store.record import Kept, Line, Lines, Message, Record, Removed, Retention, Session, Trigger
+from edge_app.store.record import DEVICE, Kept, Line, Lines, Message, Record, Removed, Retention, Session, Trigger
 from edge_app.store.repair import Repaired, repair
 from edge_app.store.retention import remove_old
 from edge_app.store.rows import COLUMNS, add_row, as_record, change_rows, tell
@@ -69,6 +70,10 @@ def open_store(
 
     Raises StoreError, among others when another app has the folder open, and StoreFullError.
     """
+    if not re.fullmatch(DEVICE, device):
+        raise StoreError(
+            f"{device[:80]!r} can't be a device's name; write letters, digits, dots, hyphens or underscores"
+        )
     with ExitStack() as stack:
         try:
             (folder / IMAGES).mkdir(parents=True, exist_ok=True)
@@ -149,7 +154,7 @@ class Store(Records):
         Raises StoreFullError when too little room is left, and StoreError; nothing is kept then, save where the
         connection to a database was lost at that very moment: such a record may be there after the next start.
         """
-        if image.shape[:2] != verdict.mask.shape:
+        if image.shape != (*verdict.mask.shape, 3) or image.dtype != verdict.mask.dtype:
             raise StoreError("the image is not the one that was judged; keep a verdict with its own frame")
         png = encode(image)
         facts = facts_of(verdict) | dict(session)

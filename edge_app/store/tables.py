@@ -80,8 +80,6 @@ records = Table(
     Column("stain_hue", Float(53)),
     Column("stain_saturation", Float(53)),
     Column("cells", Integer, nullable=False),
-    Column("boxes", JSON, nullable=False),
-    Column("outline", JSON, nullable=False),
     Column("times_ms", JSON, nullable=False),
     Column("model", Text, nullable=False),
     Column("threshold", Float(53), nullable=False),
@@ -108,8 +106,12 @@ records = Table(
     Column("deleted_at", Utc),
     Column("deleted_sure", Boolean, nullable=False),
     Column("purging", Boolean, nullable=False),
+    # the long ones come last: SQLite reads a row up to the last column that is asked for
+    Column("boxes", JSON, nullable=False),
+    Column("outline", JSON, nullable=False),
     UniqueConstraint("store", "order", name="record_store_order"),
     Index("record_captured_at", "captured_at"),
+    Index("record_shown", "purging", "deleted_at"),  # to count by
     Index("record_boot", "store", "boot_id", "clock_sure"),
 )
 

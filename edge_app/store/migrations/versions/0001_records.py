@@ -39,8 +39,6 @@ def upgrade() -> None:
         sa.Column("stain_hue", sa.Float(53)),
         sa.Column("stain_saturation", sa.Float(53)),
         sa.Column("cells", sa.Integer, nullable=False),
-        sa.Column("boxes", sa.JSON, nullable=False),
-        sa.Column("outline", sa.JSON, nullable=False),
         sa.Column("times_ms", sa.JSON, nullable=False),
         sa.Column("model", sa.Text, nullable=False),
         sa.Column("threshold", sa.Float(53), nullable=False),
@@ -67,9 +65,12 @@ def upgrade() -> None:
         sa.Column("deleted_at", sa.DateTime(timezone=True)),
         sa.Column("deleted_sure", sa.Boolean, nullable=False),
         sa.Column("purging", sa.Boolean, nullable=False),
+        sa.Column("boxes", sa.JSON, nullable=False),
+        sa.Column("outline", sa.JSON, nullable=False),
         sa.UniqueConstraint("store", "order", name="record_store_order"),
     )
     op.create_index("record_captured_at", "record", ["captured_at"])
+    op.create_index("record_shown", "record", ["purging", "deleted_at"])
     op.create_index("record_boot", "record", ["store", "boot_id", "clock_sure"])
     op.create_table(
         "message",
