@@ -17,13 +17,17 @@ from urllib.parse import parse_qsl, quote, unquote
 from edge_app.errors import CameraError
 from edge_app.preprocessing import Image
 
-Setting = int | float | str
+Setting = bool | int | float | str
 _logger = logging.getLogger(__name__)
 
 # scheme → the module whose `open_uri` opens it; imported when it is used
 SCHEMES = {
+    "csi": "edge_app.cameras.gstreamer",
     "demo": "edge_app.cameras.demo",
     "file": "edge_app.cameras.files",
+    "gst": "edge_app.cameras.gstreamer",
+    "picamera2": "edge_app.cameras.picamera2",
+    "rtsp": "edge_app.cameras.rtsp",
     "v4l2": "edge_app.cameras.v4l2",
 }
 
@@ -211,10 +215,18 @@ def open_camera(
 
 
 def list_cameras() -> list[CameraInfo]:
-    """Return the cameras of this device that can give pictures."""
+    """Return the cameras of this device that can give pictures; a library that fails hides none of the others'."""
+    from edge_app.cameras.gstreamer import list_csi
+    from edge_app.cameras.picamera2 import list_picamera2
     from edge_app.cameras.v4l2 import list_devices
 
-    return list_devices()
+    found: list[CameraInfo] = []
+    for name, listed in {"picamera2:": list_picamera2, "csi:": list_csi, "v4l2:": list_devices}.items():
+        try:
+            found += listed()
+        except (CameraError, OSError, RuntimeError) as error:
+            found.append(CameraInfo(name, name, problem=f"its cameras can't be listed ({error}); check it by itself"))
+    return found
 
 
 def no_control(name: str, controls: tuple[Control, ...]) -> CameraError:
@@ -268,6 +280,13 @@ def uri_options(uri: str, known: Mapping[str, str]) -> dict[str, str]:
         forms = ", ".join(f"{name}= ({text})" for name, text in known.items()) or "none"
         raise CameraError(f"{uri!r} has options that can't be used; each may be there once, and they are: {forms}")
     return options
+
+
+def without_secrets(text: str) -> str:
+    """Return a URI, pipeline or message without the passwords in it, to be shown, logged or kept in records."""
+    # up to the last @: a password may have any character, though it should not
+    text = re.sub(r"(?<=://)[^\s\"']*@", "…@", text)
+    return re.sub(r"(?i)\b((?:user-)?(?:pw|password|passwd|pwd|token)=)(\"[^\"]*\"|'[^']*'|[^\s&;,]+)", r"\1…", text)
 
 
 def _known() -> str:

@@ -5,13 +5,13 @@ from dataclasses import asdict
 
 import click
 
-from edge_app.cameras import CameraInfo, list_cameras
+from edge_app.cameras import CameraInfo, Control, list_cameras
 
 
 @click.command(epilog="Example: leukoscope cameras --json")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a camera and line.")
 def command(as_json: bool) -> None:
-    """List the cameras of this device, by the names that --source takes, with their picture formats."""
+    """List the cameras of this device, by the names that --source takes, with formats and controls."""
     cameras = list_cameras()
     if as_json:
         for camera in cameras:
@@ -26,9 +26,11 @@ def _print_table(cameras: list[CameraInfo]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("--source", "camera", "formats (pixels, at most frames a second)", box=None, padding=(0, 2, 0, 0))
+    table = Table(
+        "--source", "camera", "formats (pixels, at most frames a second); controls", box=None, padding=(0, 2, 0, 0)
+    )
     for camera in cameras:
-        table.add_row(camera.uri, camera.name, camera.problem or _formats(camera))
+        table.add_row(camera.uri, camera.name, camera.problem or f"{_formats(camera)}\n{_controls(camera)}".strip())
     Console(markup=False, highlight=False).print(table)
 
 
@@ -42,3 +44,15 @@ def _formats(camera: CameraInfo) -> str:
     for fourcc, its_sizes in sizes.items():
         fourccs.setdefault(", ".join(its_sizes), []).append(fourcc)
     return "\n".join(f"{', '.join(names)}: {text}" for text, names in fourccs.items())
+
+
+def _controls(camera: CameraInfo) -> str:
+    return "; ".join(_range(control) for control in camera.controls)
+
+
+def _range(control: Control) -> str:
+    if control.kind == "bool":
+        return f"{control.name}: on or off"
+    if control.kind == "menu":
+        return f"{control.name}: {', '.join(control.choices)}"
+    return f"{control.name}: {control.minimum:g} to {control.maximum:g} {control.unit}".rstrip()
