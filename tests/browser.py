@@ -1,7 +1,7 @@
 """A station with a microscope that shows what a test puts under it, and a browser that looks at its page."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from edge_app.web.server import Server
 
 LEUKAEMIC, HEALTHY = FOLDER / "leukaemic-1.jpg", FOLDER / "healthy-1.jpg"
 DESK, TOUCH, PHONE = (1440, 900), (800, 480), (390, 844)  # pixels, of the screens the page is made for
-TOKEN = "a-token-that-only-the-tests-know"
 
 
 class Microscope(DrawnScene):
@@ -47,12 +46,13 @@ class Microscope(DrawnScene):
 
 @contextmanager
 def running(folder: Path, microscope: Microscope, **options: Any) -> Iterator[tuple[Station, str]]:
-    """Run a station and its server; options: min_free_bytes, and those of `create_app`. Yields the page's address, too."""
+    """Run a station and its server, and yield the station and its page's address.
+
+    options: min_free_bytes, and those of `create_app`.
+    """
     with ExitStack() as stack:
         store = stack.enter_context(
-            open_store(
-                folder / "records", device="bench", min_free_bytes=options.pop("min_free_bytes", MIN_FREE_BYTES)
-            )
+            open_store(folder / "records", device="bench", min_free_bytes=options.pop("min_free_bytes", MIN_FREE_BYTES))
         )
         station = Station(
             lambda on_event: LiveCamera(
@@ -107,6 +107,15 @@ def live(page: Page) -> Page:
     expect(page.locator("#pips i")).to_have_count(5)
     expect(page.locator("#frame-label")).not_to_have_text("–")
     return page
+
+
+def until(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait until something that the page does not show has come about."""
+    for _ in range(160):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("it did not come about")
 
 
 def go_to(page: Page, view: str) -> Page:

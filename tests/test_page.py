@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from edge_app.manifest import INTENDED_USE
 from edge_app.station import Station
 from edge_app.store import Filter
 from tests.browser import (
@@ -20,9 +22,9 @@ from tests.browser import (
     live,
     looking,
     running,
+    until,
+    written,
 )
-
-CAPTURED = "Kept: "
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +50,19 @@ def station(started: tuple[Station, str], microscope: Microscope) -> Station:
     return started[0]
 
 
-@pytest.fixture
-def url(station: Station, started: tuple[Station, str]) -> str:
-    return started[1]
+@pytest.fixture(scope="module")
+def opened(browser: Browser, started: tuple[Station, str]) -> Iterator[Page]:
+    with looking(browser, started[1]) as page:
+        yield page
 
 
 @pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    with looking(browser, url) as opened:
-        yield live(opened)
+def page(opened: Page, station: Station) -> Page:
+    """The live view of the leukaemic field."""
+    assert station.health().camera == "live"
+    go_to(live(opened), "Live")
+    expect(opened.locator("#answer-label")).to_have_text("Cancer")
+    return opened
 
 
 def kept(station: Station) -> int:
@@ -67,8 +73,9 @@ def kept(station: Station) -> int:
 def drawn(page: Page) -> float:
     """The mean level of the picture on the canvas."""
     levels = page.locator("#picture").evaluate(
-        "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.filter((_, i) => i % 4 < 3)"
-        ".reduce((sum, level) => sum + level, 0) / (canvas.width * canvas.height * 3)"
+        "canvas => { const { width, height } = canvas;"
+        "const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);"
+        "return data.filter((_, i) => i % 4 < 3).reduce((sum, each) => sum + each, 0) / (3 * width * height); }"
     )
     return float(levels)
 
@@ -97,8 +104,6 @@ def test_the_picture_is_what_the_camera_sees(page: Page, microscope: Microscope,
     expect(page.locator("#stale")).to_be_hidden()
     assert page.locator("#picture").evaluate("canvas => [canvas.width, canvas.height]") == [1280, 960]
     assert drawn(page) > 100
-    from tests.browser import written
-
     microscope.slide = written(tmp_path / "dark.png", np.full((960, 1280, 3), 20, np.uint8))
     expect(page.locator("#frame-probability")).to_have_text("too dark")
     assert drawn(page) == pytest.approx(20, abs=2)
@@ -126,19 +131,108 @@ def test_the_scale_bar_is_as_long_as_it_says(page: Page) -> None:
 def test_capture_by_button_and_by_space_keeps_records_and_undo_takes_one_back(page: Page, station: Station) -> None:
     before = kept(station)
     page.get_by_role("button", name="Capture").click()
-    expect(page.locator("#toast")).to_contain_text(CAPTURED)
+    expect(page.locator("#toast")).to_contain_text("Kept: Cancer")
     assert kept(station) == before + 1
     page.keyboard.press(" ")
-    expect.soft(page.locator("#toast")).to_contain_text(CAPTURED)
-    page.wait_for_function("document.querySelector('#toast').matches(':popover-open')")
-    for _ in range(40):
-        if kept(station) == before + 2:
-            break
-        page.wait_for_timeout(50)
-    assert kept(station) == before + 2
+    until(page, lambda: kept(station) == before + 2)
     page.get_by_role("button", name="Undo").click()
-    for _ in range(40):
-        if kept(station) == before + 1:
-            break
-        page.wait_for_timeout(50)
-    assert kept(station) == before + 1
+    until(page, lambda: kept(station) == before + 1)
+
+
+def test_the_session_goes_with_the_records_and_space_is_a_space_while_typing(page: Page, station: Station) -> None:
+    before = kept(station)
+    page.get_by_role("button", name="Name the slide").click()
+    sheet = page.get_by_role("dialog")
+    sheet.get_by_label("Slide").fill("S-2041")
+    sheet.get_by_label("Operator").press_sequentially("Ana Lima")
+    sheet.get_by_role("button", name="Save").click()
+    expect(page.locator("#session-text")).to_have_text("S-2041 · Ana Lima")
+    assert kept(station) == before
+    page.keyboard.press(" ")
+    expect(page.locator("#toast")).to_contain_text("slide S-2041")
+    assert station.store is not None
+    record = station.store.find(Filter(), 1)[0]
+    assert (record.slide, record.operator, record.trigger) == ("S-2041", "Ana Lima", "button")
+
+
+def test_each_steady_field_is_captured_once_when_that_is_switched_on(
+    page: Page, station: Station, microscope: Microscope
+) -> None:
+    before = kept(station)
+    switch = page.get_by_role("switch", name="Capture each steady field")
+    page.get_by_text("Capture each steady field").click()
+    expect(switch).to_be_checked()
+    until(page, lambda: kept(station) == before + 1)
+    microscope.slide = HEALTHY
+    until(page, lambda: kept(station) == before + 2)
+    page.get_by_text("Capture each steady field").click()
+    expect(switch).not_to_be_checked()
+    assert not station.auto_capture
+
+
+@pytest.mark.parametrize("size", [PHONE, TOUCH, DESK], ids=["phone", "touch", "desk"])
+def test_what_matters_is_seen_without_scrolling_on_every_screen(
+    browser: Browser, started: tuple[Station, str], size: tuple[int, int]
+) -> None:
+    with looking(browser, started[1], size, has_touch=True) as page:
+        live(page)
+        for part in ("#picture", "#answer", "#focus", "#capture", ".research", ".tabs"):
+            expect(page.locator(part)).to_be_in_viewport(ratio=0.99)
+        for view in ("Live", "Records", "Settings", "Events"):
+            go_to(page, view)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        small = "[...document.querySelectorAll('button, .button, .tabs a, input, select')]"
+        small += ".filter(each => each.checkVisibility()).filter(each => each.getBoundingClientRect().height < 40)"
+        go_to(page, "Live")
+        assert page.evaluate(f"{small}.filter(each => each.type !== 'checkbox').map(each => each.outerHTML)") == []
+
+
+def test_dark_follows_the_device_and_the_switch_is_remembered(browser: Browser, started: tuple[Station, str]) -> None:
+    def brightness(page: Page) -> int:
+        ground = page.locator(".top").evaluate("each => getComputedStyle(each).backgroundColor")
+        return sum(int(level) for level in re.findall(r"\d+", ground)[:3])
+
+    with looking(browser, started[1], color_scheme="dark") as page:
+        assert brightness(page) < 200
+        page.get_by_role("button", name="Light or dark").click()
+        assert brightness(page) > 600
+        page.reload()
+        assert brightness(page) > 600
+
+
+def test_a_lost_camera_is_shown_and_comes_back_by_itself(page: Page, microscope: Microscope) -> None:
+    microscope.plugged = False
+    expect(page.locator("#answer-label")).to_have_text("Camera lost")
+    expect(page.locator("#state")).to_have_text("Camera lost")
+    expect(page.locator("#stale")).to_have_text(re.compile(r"No picture for \d+ s"))
+    expect(page.locator("#announce")).to_contain_text("Camera lost")
+    microscope.plugged = True
+    expect(page.locator("#stale")).to_be_hidden()
+    expect(page.locator("#answer-label")).to_have_text("Cancer")
+    go_to(page, "Events")
+    expect(page.locator("#event-list")).to_contain_text("the plug is pulled")
+    expect(page.locator("#event-list li").first).to_contain_text("is back")
+
+
+def test_a_full_disk_is_told_and_the_picture_goes_on(browser: Browser, tmp_path: Path) -> None:
+    with running(tmp_path, Microscope(), min_free_bytes=2**60) as (_, url), looking(browser, url) as page:
+        live(page).get_by_role("button", name="Capture").click()
+        expect(page.locator("#notices")).to_contain_text("Recording stopped")
+        expect(page.locator("#toast")).to_contain_text("disk")
+        expect(page.locator("#stale")).to_be_hidden()
+        expect(page.locator("#state")).to_have_text("Live")
+
+
+def test_a_device_that_was_switched_off_is_told(browser: Browser, tmp_path: Path) -> None:
+    with looking(browser, "about:blank") as page:
+        with running(tmp_path, Microscope()) as (_, url):
+            page.goto(url)
+            live(page)
+        expect(page.locator("#state")).to_have_text("No connection")
+        expect(page.locator("#answer-label")).to_have_text("Connecting")
+        page.get_by_role("button", name="Capture").click()
+        expect(page.locator("#toast")).to_contain_text("The device does not answer.")
+
+
+def test_the_page_says_what_it_is_not_for(page: Page) -> None:
+    expect(page.locator(".research")).to_have_text(INTENDED_USE)

@@ -51,7 +51,7 @@ function drawScale() {
   const unit = width / 100;
   const shade = svg("rect", { x: 2 * unit, y: height - 8 * unit, width: bar.pixels + 3 * unit, height: 6 * unit, rx: unit, class: "shade" });
   const line = svg("rect", { x: 3.5 * unit, y: height - 3.8 * unit, width: bar.pixels, height: 0.7 * unit });
-  const text = svg("text", { x: 3.5 * unit + bar.pixels / 2, y: height - 4.6 * unit, "font-size": 2.8 * unit, "text-anchor": "middle" });
+  const text = svg("text", { x: 3.5 * unit + bar.pixels / 2, y: height - 4.6 * unit, "font-size": 2.4 * unit, "text-anchor": "middle" });
   text.textContent = `${bar.micrometres} µm`;
   byId("scale").append(shade, line, text);
 }

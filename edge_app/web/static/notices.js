@@ -1,7 +1,7 @@
 // The state in the header, and what a person should know before trusting the picture or the records.
 
 import { byId, element, icon } from "./dom.js";
-import { title } from "./format.js";
+import { percent, sentence, title } from "./format.js";
 import { on, station } from "./station.js";
 
 const STATES = {
@@ -40,9 +40,11 @@ function current() {
   if (status === null) return [];
   const throttled = status.board?.throttled ?? [];
   return [
-    health.failure && `${health.failure}.`,
-    health.recording === "stopped" && `Recording stopped: ${health.recording_problem}.`,
+    health.failure && sentence(health.failure),
+    health.recording === "stopped" && sentence(`recording stopped: ${health.recording_problem}`),
     !status.model.certified && `The model ${status.model.name} is not certified: it differs from its source model by more than allowed.`,
+    status.model.threshold !== status.model.bundle_threshold &&
+      `The threshold is ${percent(status.model.threshold, 0)}. The model was measured at ${percent(status.model.bundle_threshold, 0)}: its figures do not hold.`,
     throttled.length > 0 && `The board is slowed down: ${throttled.map((each) => title(each)).join(", ")}.`,
     !status.clock_sure && "The clock is not set: the times of records are unsure until it is.",
   ].filter(Boolean);

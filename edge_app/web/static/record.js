@@ -12,6 +12,7 @@ let changed = () => {};
 export function startRecord() {
   byId("record-form").addEventListener("submit", save);
   byId("record-delete").addEventListener("click", () => attempt(remove));
+  byId("own-label").addEventListener("input", markQuickLabels);
   byId("record-overlay").addEventListener("change", showImage);
 }
 
@@ -27,6 +28,7 @@ export async function openRecord(id, onChange) {
   byId("record-image").alt = `Record of ${moment(current.captured_at)}`;
   describe(byId("record-facts"), facts(current));
   byId("quick-labels").replaceChildren(...station.status.model.classes.map(quickLabel));
+  markQuickLabels();
   showImage();
   openSheet(byId("record-sheet"));
 }
@@ -48,12 +50,20 @@ function facts(record) {
   ];
 }
 
+/** A button that writes a label, and pressed again takes it away. */
 function quickLabel(label) {
   const button = element("button", { type: "button", className: "chip" }, label);
   button.addEventListener("click", () => {
-    byId("own-label").value = label;
+    byId("own-label").value = byId("own-label").value === label ? "" : label;
+    markQuickLabels();
   });
   return button;
+}
+
+function markQuickLabels() {
+  for (const button of byId("quick-labels").children) {
+    button.ariaPressed = String(button.textContent === byId("own-label").value.trim());
+  }
 }
 
 function showImage() {

@@ -1,7 +1,7 @@
 // The answer: what the last frames agree on, and the verdict on the newest single frame beside it.
 
 import { byId, element } from "./dom.js";
-import { percent, probability } from "./format.js";
+import { percent, probability, sentence } from "./format.js";
 import { on, station } from "./station.js";
 
 const EVERY_MS = 200; // figures that change faster can't be read
@@ -33,7 +33,7 @@ function render() {
 function currentAnswer() {
   const { connected, health, verdict, status } = station;
   if (!connected) return { kind: "wait", label: "Connecting", why: "Waiting for the device to answer.", live: false };
-  if (health?.failure) return { kind: "lost", label: "Stopped", why: `${health.failure}.`, live: false };
+  if (health?.failure) return { kind: "lost", label: "Stopped", why: sentence(health.failure), live: false };
   if (health?.camera === "lost")
     return { kind: "lost", label: "Camera lost", why: "Check its plug. The picture comes back by itself.", live: false };
   if (health?.camera === "ended")
@@ -48,9 +48,7 @@ function currentAnswer() {
   return { kind: kindOf(consensus.label), label: consensus.label, why: "", live: true };
 }
 
-const reason = (name) => (name ? `${sentence(station.status.reasons[name])}.` : "Most of the last frames had no label.");
-
-const sentence = (text) => text[0].toUpperCase() + text.slice(1);
+const reason = (name) => (name ? sentence(station.status.reasons[name]) : "Most of the last frames had no label.");
 
 /** With a positive class, it and the others look different; without one, every class looks the same. */
 export function kindOf(label) {
@@ -74,7 +72,7 @@ function renderPips(live) {
 
 function renderFrame(live) {
   const { verdict, status } = station;
-  byId("likely").hidden = !live || !status.model.positive;
+  byId("likely").hidden = byId("threshold-text").hidden = !live || !status.model.positive;
   if (!live) {
     byId("frame-label").textContent = "–";
     byId("frame-probability").textContent = "";
@@ -85,6 +83,7 @@ function renderFrame(live) {
   byId("frame-probability").textContent = label === null ? indeterminate.replaceAll("_", " ") : probability(probabilities[label]);
   if (byId("likely").hidden) return;
   const share = probabilities[status.model.positive];
+  byId("threshold-text").textContent = `threshold ${percent(verdict.threshold, 0)}`;
   byId("likely").style.setProperty("--value", share);
   byId("likely").style.setProperty("--mark", verdict.threshold);
   byId("likely").ariaValueNow = (100 * share).toFixed(1);
