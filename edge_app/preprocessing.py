@@ -103,7 +103,8 @@ def prepare(frame: Image, record: Preprocessing) -> Prepared:
 
 def _strips(frame: Image) -> int:
     """Return into how many strips a frame is cut: as few as keep all cores busy, since handing one over costs time."""
-    return CORES * max(1, round(frame.shape[0] * frame.shape[1] / (CORES * STRIP_PIXELS)))
+    pixels: int = frame.shape[0] * frame.shape[1]
+    return CORES * max(1, round(pixels / (CORES * STRIP_PIXELS)))
 
 
 def _fill(mask: Image, frame: Image, record: Preprocessing, top: int, bottom: int) -> None:

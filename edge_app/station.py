@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from edge_app.cameras import Camera, Control, Frame
+from edge_app.cameras import Camera, Control, Frame, Setting
 from edge_app.cameras.white_balance import gains_for_neutral
 from edge_app.classifier import Classifier, Verdict
 from edge_app.consensus import Consensus, Voting
@@ -196,7 +196,9 @@ class Station:
             camera = "opening"
         else:
             camera = "live" if self._camera.ordered or age_s < self._read_timeout_s else "lost"
-        recording: RecordingState = "off" if self.store is None else "stopped" if self._recording_problem else "ready"
+        recording: RecordingState = "off" if self.store is None else "ready"
+        if self._recording_problem is not None:
+            recording = "stopped"
         return Health(
             camera=camera,
             source=self.source,
@@ -237,11 +239,22 @@ class Station:
             classifier.decision = decision
             self._voting = Voting(*self._consensus)
 
+    def start_recording(self, store: Store) -> None:
+        """Keep records in this store from now on."""
+        self.store = store
+        self._recording_problem = None
+
+    def stop_recording(self, problem: str) -> None:
+        """Keep no records until there is a store, or room again; report why, once."""
+        if self._recording_problem is None:
+            self.report(f"recording stopped: {problem}")
+        self._recording_problem = problem
+
     def controls(self) -> tuple[Control, ...]:
         """Return the camera's controls; none while it is not open."""
         return self._camera.controls() if self._camera else ()
 
-    def set_control(self, name: str, value: float | bool) -> Control:
+    def set_control(self, name: str, value: Setting) -> Control:
         """Set a control of the camera; raises CameraError."""
         if self._camera is None:
             raise CameraError("the camera is not open yet; try again when it shows a picture")
@@ -261,7 +274,7 @@ class Station:
             self.set_control("auto_white_balance", False)
         for name, factor in (("red_gain", red), ("blue_gain", blue)):
             control = controls[name]
-            self.set_control(name, min(max(control.value * factor, control.minimum), control.maximum))
+            self.set_control(name, min(max(float(control.value) * factor, control.minimum), control.maximum))
         return self.controls()
 
     def capture(self) -> Record:
@@ -281,7 +294,7 @@ class Station:
 
     def _keep(self, judged: Judged, trigger: Literal["button", "auto"]) -> Record:
         if self.store is None:
-            raise StationError("records are switched off; start without --no-records")
+            raise StationError(self._recording_problem or "no records are kept; start with the page")
         try:
             record = self.store.keep(
                 judged.verdict,
@@ -292,9 +305,7 @@ class Station:
                 um_per_pixel=self.um_per_pixel,
             )
         except StoreFullError as error:
-            if self._recording_problem is None:
-                self.report(f"recording stopped: {error}")
-            self._recording_problem = str(error)
+            self.stop_recording(str(error))
             raise
         if self._recording_problem is not None:
             self.report("recording goes on")

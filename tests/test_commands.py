@@ -106,19 +106,19 @@ def test_an_empty_field_is_indeterminate_with_the_reason_in_words(tmp_path: Path
 def test_run_judges_a_folder_in_order_and_says_what_it_did(tmp_path: Path) -> None:
     for number in range(3):
         draw_cells(tmp_path / f"{number}.jpg", 4, seed=number, side=300)
-    result = call("run", "--source", tmp_path, "--json")
+    result = call("run", "--source", tmp_path, "--no-page", "--json")
     assert result.exit_code == 0, result.output
     assert [Path(str(each["source"])).name for each in lines(result)] == ["0.jpg", "1.jpg", "2.jpg"]
     assert "3 frames judged" in result.stderr
 
 
 def test_run_ends_after_the_wanted_number_of_frames() -> None:
-    assert len(lines(call("run", "--source", "demo:", "--frames", "2", "--json"))) == 2
+    assert len(lines(call("run", "--source", "demo:", "--frames", "2", "--no-page", "--json"))) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
-    running = process("run", "--source", "demo:", "--json")
+    running = process("run", "--source", "demo:", "--no-page", "--json")
     assert running.stdout is not None
     assert json.loads(running.stdout.readline())["frame_id"] >= 0
     running.send_signal(number)
@@ -134,7 +134,7 @@ def test_run_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
     ("arguments", "code", "words"),
     [
         (["classify", "none.jpg"], 3, "none.jpg"),
-        (["run", "--source", "/dev/video99"], 4, "/dev/video99"),
+        (["run", "--source", "/dev/video99", "--no-page"], 4, "/dev/video99"),
         (["run", "--source", "ftp://x"], 4, "unknown scheme"),
         (["classify", str(DEMO), "--bundle", "none.leuko"], 5, "none.leuko"),
         (["bundle", "verify", "none.leuko"], 5, "none.leuko"),

@@ -4,18 +4,20 @@ from pathlib import Path
 
 import click
 
-from edge_app.commands.options import classifier_options
+from edge_app.cameras import open_camera
+from edge_app.commands.options import classifier_options, load_classifier, show
 
 
 @click.command(epilog="Example: leukoscope demo --json")
 @classifier_options
-@click.pass_context
-def command(context: click.Context, bundle: Path | None, threads: int, as_json: bool) -> None:
+def command(bundle: Path | None, threads: int, as_json: bool) -> None:
     """Judge the shipped frames, which are drawn, not photographed: they show that the whole path works."""
-    from edge_app.commands.run import command as run
-
     click.echo(
         "Drawn smear fields, judged on this device. For Research Use Only. Not for use in diagnostic procedures.",
         err=True,
     )
-    context.invoke(run, source="demo:?loops=1", every_frame=True, bundle=bundle, threads=threads, as_json=as_json)
+    classifier = load_classifier(bundle, threads)
+    with open_camera("demo:?loops=1", every_frame=True) as camera:
+        for frame in camera:
+            click.echo(show(classifier.judge(frame), as_json))
+    click.echo("Now with the page: leukoscope run --source demo:", err=True)

@@ -29,6 +29,12 @@ def load_classifier(bundle: Path | None, threads: int) -> Classifier:
     from edge_app.bundle import default_bundle_path, open_bundle
 
     classifier = Classifier(open_bundle(bundle or default_bundle_path()), threads=threads)
+    warn_if_uncertified(classifier)
+    return classifier
+
+
+def warn_if_uncertified(classifier: Classifier) -> None:
+    """Say on stderr by how much the classifier's model missed the gate, if it did."""
     gate = classifier.manifest.gate
     if not gate.certified:
         click.echo(
@@ -37,7 +43,6 @@ def load_classifier(bundle: Path | None, threads: int) -> Classifier:
             "lower; export it again at a higher precision",
             err=True,
         )
-    return classifier
 
 
 def show(verdict: Verdict, as_json: bool) -> str:

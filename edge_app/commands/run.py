@@ -1,87 +1,106 @@
 """The command `leukoscope run`."""
 
+import os
 import signal
 from pathlib import Path
 from types import FrameType
 
 import click
 
-from edge_app.cameras import list_cameras, open_camera
-from edge_app.commands.options import classifier_options, load_classifier, show
-from edge_app.errors import CameraError
+from edge_app.commands.options import show, warn_if_uncertified
 
 
 @click.command(
-    epilog="Example: leukoscope run --source 'v4l2:///dev/video0?width=1280&height=960' --json; "
-    "leukoscope run --source smears/ --every-frame"
+    epilog="Example: leukoscope run --source 'v4l2:///dev/video0?width=1280&height=960'; "
+    "leukoscope run --source smears/ --every-frame --no-page --json"
 )
 @click.option(
     "--source",
     help="A camera, file or folder, such as v4l2:///dev/video0, 0, PATH or demo:; without it the first camera found.",
 )
-@click.option("--every-frame", is_flag=True, help="Judge each frame of a video instead of the newest one.")
+@click.option("--every-frame", is_flag=True, default=None, help="Judge each frame of a video instead of the newest.")
 @click.option("--frames", type=click.IntRange(1), help="End after so many verdicts.")
-@click.option(
-    "--open-timeout",
-    type=click.FloatRange(0, 3600, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Seconds a camera may take to open.",
-)
-@click.option(
-    "--read-timeout",
-    type=click.FloatRange(0, 3600, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="Seconds without a frame until a camera counts as lost.",
-)
-@classifier_options
+@click.option("--page/--no-page", default=None, help="Serve the page and keep records, or only print verdicts.")
+@click.option("--address", help="Address that the page listens on; any but 127.0.0.1 asks for a token.")
+@click.option("--port", type=int, help="Port of the page.")
+@click.option("--records", type=click.Path(path_type=Path), help="Folder of the records.")
+@click.option("--auto-capture", is_flag=True, default=None, help="Keep a record of each field once it is steady.")
+@click.option("--um-per-pixel", type=float, help="Micrometres a pixel, for the scale bar.")
+@click.option("--open-timeout", type=float, help="Seconds a camera may take to open.")
+@click.option("--read-timeout", type=float, help="Seconds without a frame until a camera counts as lost.")
+@click.option("--bundle", type=click.Path(path_type=Path), help="A .leuko bundle; without it the shipped one.")
+@click.option("--threads", type=int, help="Threads of the runtime; 0: all cores.")
+@click.option("--json", "as_json", is_flag=True, help="Print each verdict as one JSON object a line.")
+@click.option("--settings", "file", type=click.Path(path_type=Path), help="A settings file; see leukoscope settings.")
 def command(
     source: str | None,
-    every_frame: bool,
+    every_frame: bool | None,
     frames: int | None,
-    open_timeout: float,
-    read_timeout: float,
+    page: bool | None,
+    address: str | None,
+    port: int | None,
+    records: Path | None,
+    auto_capture: bool | None,
+    um_per_pixel: float | None,
+    open_timeout: float | None,
+    read_timeout: float | None,
     bundle: Path | None,
-    threads: int,
+    threads: int | None,
     as_json: bool,
+    file: Path | None,
 ) -> None:
-    """Judge the frames of a camera, a verdict a frame, until the source ends, Ctrl-C or SIGTERM."""
-    classifier = load_classifier(bundle, threads)
-    with open_camera(
-        source or _first_camera(),
+    """Judge what a camera sees, and serve a page to work at; until the source ends, Ctrl-C or SIGTERM.
+
+    With the page, verdicts are printed with --json only; without it, a line a verdict, and no records are kept but
+    by --auto-capture.
+    """
+    from edge_app.app import running
+    from edge_app.settings import load_settings
+    from edge_app.station import Judged
+
+    settings = load_settings(
+        file,
+        os.environ,
+        source=source,
         every_frame=every_frame,
-        open_timeout_s=open_timeout,
-        read_timeout_s=read_timeout,
-        on_event=lambda text: click.echo(text, err=True),
-    ) as camera:
+        bundle=bundle,
+        threads=threads,
+        um_per_pixel=um_per_pixel,
+        server__page=page,
+        server__address=address,
+        server__port=port,
+        records__folder=records,
+        records__auto_capture=auto_capture,
+        camera__open_timeout_s=open_timeout,
+        camera__read_timeout_s=read_timeout,
+    )
+    judged = labelled = 0
+    last = -1
+
+    def said(each: Judged) -> None:
+        nonlocal judged, labelled, last
+        if judged == frames:
+            return
+        judged += 1
+        labelled += each.verdict.judgement.label is not None
+        last = each.frame.sequence
+        if as_json or not settings.server.page:
+            click.echo(show(each.verdict, as_json))
+        if judged == frames:
+            app.station.stop()
+
+    with running(settings, lambda text: click.echo(text, err=True), said) as app:
+        warn_if_uncertified(app.station.classifier)
 
         def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            camera.close()
+            app.station.stop()
             signal.signal(number, signal.SIG_DFL)  # the second time it is meant
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
-        judged = labelled = 0
-        last = -1
-        for frame in camera:
-            verdict = classifier.judge(frame)
-            click.echo(show(verdict, as_json))
-            judged += 1
-            labelled += verdict.judgement.label is not None
-            last = frame.sequence
-            if judged == frames:
-                break
+        app.wait()
     click.echo(
         f"{judged} frames judged: {labelled} labelled, {judged - labelled} indeterminate; "
         f"{last + 1 - judged} passed over",
         err=True,
     )
-
-
-def _first_camera() -> str:
-    found = list_cameras()
-    if not found:
-        raise CameraError("no camera found: plug one in, or name a source with --source (demo: plays drawn frames)")
-    click.echo(f"source: {found[0].uri} ({found[0].name})", err=True)
-    return found[0].uri
