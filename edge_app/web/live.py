@@ -184,23 +184,23 @@ def put_auto_capture(parts: Shared, wanted: Switch) -> Switch:
     return wanted
 
 
-@routes.get("/controls", response_model=list[Control])
-def get_controls(parts: Shared) -> JSONResponse:
+@routes.get("/controls")
+def get_controls(parts: Shared) -> tuple[Control, ...]:
     """Return what of the camera can be set, and to what; empty while it is not open."""
-    return _as_json(parts.station.controls())
+    return parts.station.controls()
 
 
-@routes.put("/controls/{name}", response_model=list[Control])
-def put_control(parts: Shared, name: str, wanted: ControlValue) -> JSONResponse:
+@routes.put("/controls/{name}")
+def put_control(parts: Shared, name: str, wanted: ControlValue) -> tuple[Control, ...]:
     """Set one of the camera's controls; returns all, as one may govern others."""
     parts.station.set_control(name, wanted.value)
-    return _as_json(parts.station.controls())
+    return parts.station.controls()
 
 
-@routes.post("/white-balance", response_model=list[Control])
-def balance_white(parts: Shared) -> JSONResponse:
+@routes.post("/white-balance")
+def balance_white(parts: Shared) -> tuple[Control, ...]:
     """Measure the white balance on the empty field that is seen now, and lock it."""
-    return _as_json(parts.station.balance_white())
+    return parts.station.balance_white()
 
 
 @routes.post(
@@ -224,11 +224,6 @@ def health_json(station: Station) -> dict[str, Any]:
 def event_json(event: Event) -> dict[str, str]:
     """Return an event as JSON."""
     return {"at": event.at.isoformat(timespec="milliseconds"), "text": event.text}
-
-
-def _as_json(controls: tuple[Control, ...]) -> JSONResponse:
-    # as they are: pydantic would write true as 1
-    return JSONResponse([asdict(control) for control in controls])
 
 
 async def _verdicts(station: Station, verdict: NewestVerdict) -> Chunks:
