@@ -86,6 +86,11 @@ class Program:
         """Return the path of the command."""
         return self.environment / "bin" / NAME
 
+    @property
+    def interpreter(self) -> Path:
+        """Return the path of its Python, a link to one that may lie elsewhere."""
+        return self.environment / "bin" / "python"
+
     def command(self) -> str:
         """Return the line for ExecStart; raises StationError for a path that can't stand in a unit."""
         words = [str(self.executable), "run"]
@@ -103,7 +108,8 @@ def unit(program: Program, settings: Settings, *, jetson: bool = False, memory_m
     memory_max: systemd's MemoryMax, such as 1G or 75%.
     """
     writable = [] if settings.records.folder.is_relative_to(STATE) else [_quoted(str(settings.records.folder))]
-    at_home = any(_is_at_home(path) for path in (program.environment, program.settings_file, settings.bundle) if path)
+    read = (program.environment, program.interpreter, program.settings_file, settings.bundle, settings.bundle_folder)
+    at_home = any(_is_at_home(path) for path in read if path)
     if jetson:
         writable.append("/tmp")  # noqa: S108 - PrivateTmp is off there
         devices = "DevicePolicy=auto"

@@ -81,6 +81,12 @@ def test_an_installation_in_a_home_folder_can_be_read(environment: str, bundle: 
     assert of_service(unit(Program(Path(environment)), settings(bundle=bundle)))["ProtectHome"] == ["read-only"]
 
 
+def test_a_python_in_a_home_folder_can_be_read_too(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to("/home/pi/.pyenv/versions/3.12/bin/python3")
+    assert of_service(unit(Program(tmp_path), settings()))["ProtectHome"] == ["read-only"]
+
+
 def test_a_jetsons_camera_service_can_be_reached() -> None:
     service = of_service(unit(OPT, settings(), jetson=True))
     assert service["PrivateTmp"] == ["no"]
