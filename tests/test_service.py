@@ -217,7 +217,7 @@ def test_a_program_or_settings_that_the_services_user_cannot_read_are_told_befor
     result = call("install")
     assert isinstance(result.exception, StationError)
     assert "Permission denied" in str(result.exception)
-    assert "/opt/leukoscope" in str(result.exception)
+    assert "docs/raspberry-pi.md" in str(result.exception)
     assert not system.unit_file.exists()
 
 

@@ -113,7 +113,7 @@ def _check_as_user(program: Program) -> None:
     except StationError as error:
         raise StationError(
             f"{error}. The service's user must reach the program, the settings and the secrets in them; where the "
-            "program or its Python is in a closed home folder, install it in /opt/leukoscope, as docs/raspberry-pi.md shows"
+            "program or its Python is in a closed home folder, install it as docs/raspberry-pi.md shows"
         ) from error
 
 
