@@ -1,0 +1,273 @@
+"""The running app without its page: what happens when a camera, a runtime or a disk fails."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_app.bundle import default_bundle_path, open_bundle
+from edge_app.cameras import Camera, Control, Frame, Setting, open_camera
+from edge_app.classifier import Classifier
+from edge_app.errors import BundleNotFoundError, CameraError, InferenceError, StationError, StoreFullError
+from edge_app.preprocessing import Image
+from edge_app.runtimes import Executed, Logits
+from edge_app.smears import draw_smear
+from edge_app.station import FRESH_S, Judged, Station
+from edge_app.store import Filter, Session, open_store
+from tests.web import until
+
+FIELD = draw_smear(3, kind="leukaemic", height=480, width=640).image
+OTHER = draw_smear(4, kind="healthy", height=480, width=640).image
+
+
+class Shown(Camera):
+    """A live camera that shows whatever `image` is, 100 times a second."""
+
+    ordered = False
+
+    def __init__(self, image: Image = FIELD) -> None:
+        self.image = image
+        self.closed = threading.Event()
+        self.silent = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        sequence = 0
+        while not self.closed.wait(0.01):
+            if self.silent:
+                continue
+            yield Frame(self.image, sequence, time.monotonic_ns(), datetime.now(UTC), "shown", 0.0, {})
+            sequence += 1
+
+    def close(self) -> None:
+        self.closed.set()
+
+    def controls(self) -> tuple[Control, ...]:
+        return ()
+
+    def set_control(self, name: str, value: Setting) -> Control:
+        raise CameraError(f"{name} {value}")
+
+
+class Stubborn:
+    """A runtime that hangs, or fails, from its third picture on."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self.then = then
+        self.calls = 0
+
+    def infer(self, batch: Image) -> Logits:
+        self.calls += 1
+        if self.calls >= 3:
+            self.then()
+        return np.tile(np.array([2.0, -2.0], np.float32), (len(batch), 1))
+
+    def describe(self) -> Executed:
+        return Executed("stubborn", "1", "fp32", 1, "CPU")
+
+
+def load(path: Path) -> Classifier:
+    return Classifier(open_bundle(path), threads=1)
+
+
+def loader(then: Callable[[], object], healthy_after: int) -> Callable[[Path], Classifier]:
+    """Return a loader whose first classifiers run a stubborn runtime, and the later ones a real one."""
+    loaded: list[Classifier] = []
+
+    def loads(path: Path) -> Classifier:
+        classifier = load(path)
+        if len(loaded) < healthy_after:
+            classifier.runtime = Stubborn(then)
+        loaded.append(classifier)
+        return classifier
+
+    return loads
+
+
+def station(camera: Camera, loads: Callable[[Path], Classifier] = load, **options: object) -> Station:
+    arguments = {"on_event": lambda _: None} | options
+    return Station(lambda _: camera, loads, default_bundle_path(), **arguments)  # type: ignore[arg-type]
+
+
+def test_every_image_of_a_folder_is_judged_in_order_and_then_the_station_ends() -> None:
+    seen: list[Judged] = []
+    with Station(
+        lambda on_event: open_camera("demo:?loops=1", every_frame=True, on_event=on_event),
+        load,
+        default_bundle_path(),
+        on_judged=seen.append,
+    ) as running:
+        assert running.wait(60)
+        assert running.health().camera == "ended"
+    assert [each.frame.sequence for each in seen] == list(range(8))
+    assert sum(each.verdict.judgement.label == "Cancer" for each in seen) == 4
+
+
+def test_a_runtime_that_hangs_is_replaced_and_judging_goes_on() -> None:
+    release = threading.Event()
+    events: list[str] = []
+    with station(Shown(), loader(lambda: release.wait(30), 1), infer_timeout_s=0.4, on_event=events.append) as running:
+        until(lambda: running.health().restarts == 1)
+        frame = running.judged.value
+        assert frame is not None
+        until(lambda: running.judged.value is not frame)
+        assert running.health().ready
+        release.set()
+    assert any("did not answer in 0.4 s; starting it again (1 of 3)" in text for text in events)
+
+
+def test_a_runtime_that_fails_on_a_picture_is_replaced_too() -> None:
+    def fail() -> None:
+        raise InferenceError("the model broke")
+
+    with station(Shown(), loader(fail, 2)) as running:
+        until(lambda: running.health().restarts == 2)
+        until(lambda: running.health().judged_fps > 0)
+        assert any("the model broke" in event.text for event in running.events)
+
+
+def test_after_too_many_restarts_the_station_gives_up_and_says_why() -> None:
+    def fail() -> None:
+        raise InferenceError("the model broke")
+
+    with (
+        station(Shown(), loader(fail, 99), most_restarts=1) as running,
+        pytest.raises(StationError, match="the model broke, after 1 restarts; choose another"),
+    ):
+        running.wait(30)
+
+
+def test_a_camera_that_can_not_be_opened_is_tried_again_when_that_is_wanted() -> None:
+    tries = []
+
+    def opens(_: Callable[[str], None]) -> Camera:
+        tries.append(1)
+        if len(tries) == 1:
+            raise CameraError("not there yet")
+        return Shown()
+
+    with Station(opens, load, default_bundle_path(), on_event=lambda _: None) as running:
+        assert running.health().camera == "opening"
+        until(lambda: running.health().ready)
+    with (
+        Station(lambda _: _refuse(), load, default_bundle_path(), keep_trying=False) as running,
+        pytest.raises(CameraError, match="not there"),
+    ):
+        running.wait(30)
+
+
+def _refuse() -> Camera:
+    raise CameraError("not there")
+
+
+def test_a_camera_that_stops_giving_frames_is_lost_though_the_last_picture_is_still_held() -> None:
+    camera = Shown()
+    with station(camera, read_timeout_s=0.3) as running:
+        until(lambda: running.health().ready)
+        camera.silent = True
+        until(lambda: running.health().camera == "lost")
+        assert not running.health().ready
+        time.sleep(FRESH_S)
+        with pytest.raises(StationError, match="no fresh verdict"):
+            running.capture()
+        camera.silent = False
+        until(lambda: running.health().ready)
+
+
+def test_a_bundle_that_can_not_be_used_leaves_the_old_one_at_work(tmp_path: Path) -> None:
+    with station(Shown()) as running:
+        until(lambda: running.health().ready)
+        before = running.classifier
+        with pytest.raises(BundleNotFoundError):
+            running.use_bundle(tmp_path / "none.leuko")
+        assert running.classifier is before
+        assert running.bundle == default_bundle_path()
+
+
+def test_a_threshold_is_in_force_from_the_next_frame_on_and_stands_in_the_verdict() -> None:
+    with station(Shown()) as running:
+        until(lambda: running.judged.value)
+        running.use_threshold(0.999999)
+        until(lambda: (shown := running.judged.value) and shown.verdict.threshold == 0.999999)
+        running.use_threshold(None)
+        until(lambda: (shown := running.judged.value) and shown.verdict.threshold == 0.5)
+        with pytest.raises(StationError, match="above 0 and below 1"):
+            running.use_threshold(1.0)
+
+
+def test_a_capture_binds_the_verdict_to_its_own_frame(tmp_path: Path) -> None:
+    with open_store(tmp_path, device="bench", min_free_bytes=0) as store:
+        with station(Shown(), store=store, um_per_pixel=0.1) as running:
+            running.session = Session(slide="S-7", operator="ab")
+            until(lambda: running.judged.value)
+            record = running.capture()
+        assert (record.slide, record.trigger, record.um_per_pixel) == ("S-7", "button", 0.1)
+        kept = Filter(slide="S-7")
+        assert store.count(kept) == 1
+
+
+def test_each_steady_field_is_kept_once_by_itself(tmp_path: Path) -> None:
+    camera = Shown()
+    with (
+        open_store(tmp_path, device="bench", min_free_bytes=0) as store,
+        station(camera, store=store, auto_capture=True, consensus_frames=5, consensus_needed=3) as running,
+    ):
+        until(lambda: store.count(Filter()) == 1)
+        camera.image = OTHER
+        until(lambda: store.count(Filter()) == 2)
+        time.sleep(0.5)
+        assert store.count(Filter()) == 2
+        assert all(record.trigger == "auto" for record in store.find(Filter()))
+        assert running.health().recording == "ready"
+
+
+def test_a_full_disk_stops_recording_only_and_says_so_once(tmp_path: Path) -> None:
+    with (
+        open_store(tmp_path, device="bench", min_free_bytes=0) as store,
+        station(Shown(), store=store) as running,
+    ):
+        until(lambda: running.judged.value)
+        store.min_free_bytes = 10**18
+        for _ in range(2):
+            with pytest.raises(StoreFullError):
+                running.capture()
+        assert running.health().recording == "stopped"
+        assert sum("recording stopped" in event.text for event in running.events) == 1
+        until(lambda: running.health().ready)
+        store.min_free_bytes = 0
+        running.capture()
+        assert running.health().recording == "ready"
+
+
+def test_nobody_looking_costs_no_picture_and_many_share_one() -> None:
+    with station(Shown()) as running:
+        until(lambda: running.health().ready)
+        assert running.view.pictures.value is None
+        woken = [0, 0]
+
+        def wake(index: int) -> None:
+            woken[index] += 1
+
+        with running.view.watched(lambda: wake(0)), running.view.watched(lambda: wake(1)) as pictures:
+            until(lambda: min(woken) >= 3)
+            picture = pictures.value
+        assert picture is not None
+        assert picture.jpeg.startswith(b"\xff\xd8")
+        assert (picture.width, picture.height) == (640, 480)
+        assert abs(woken[0] - woken[1]) <= 1
+        time.sleep(0.2)
+        last = running.view.pictures.value
+        time.sleep(0.3)
+        assert running.view.pictures.value is last
+
+
+def test_it_stops_quickly_while_all_is_at_work() -> None:
+    with station(Shown()) as running:
+        until(lambda: running.health().ready)
+        began = time.monotonic()
+        running.stop()
+        assert running.wait(1)
+    assert time.monotonic() - began < 3
