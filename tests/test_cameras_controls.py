@@ -280,3 +280,13 @@ def test_frames_that_must_not_be_dropped_are_told_and_have_controls_too() -> Non
         assert all(frame.settings["gain"] == 2 for frame in camera)
     with open_camera("demo:") as camera:
         assert not camera.ordered
+
+
+def test_asking_a_source_that_has_just_ended_does_not_wait(sensor: Sensor) -> None:
+    sensor.grab = lambda: next(grabbed, False)  # type: ignore[method-assign]
+    grabbed = iter([True])
+    started = time.monotonic()
+    with LiveCamera("sensor:", sensor.connect, open_timeout_s=20, read_timeout_s=20, on_event=print) as camera:
+        list(camera)
+        camera.controls()
+    assert time.monotonic() - started < 10

@@ -6,11 +6,11 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edge_app.cameras import Camera, Control, Frame, Setting, no_control
 from edge_app.errors import CameraError, InputError
@@ -237,11 +237,11 @@ class LiveCamera(Camera):
             reader = self._readers[-1]
             if reader.stopped or reader.ended or reader.problem:
                 raise lost
-            reader.requests.append(lambda device: _answer(answer, work, device))
+            reader.requests.append((answer, work))
             self._news.notify_all()
         try:
             return answer.result(self._read_timeout_s)
-        except TimeoutError:
+        except (CancelledError, TimeoutError):
             answer.cancel()
             raise lost from None
 
@@ -296,7 +296,7 @@ class _Reader(threading.Thread):
         self.newest: Frame | None = None
         self.damaged: InputError | None = None
         self.problem: CameraError | InputError | None = None
-        self.requests: deque[Callable[[Device], None]] = deque()
+        self.requests: deque[tuple[Future[Any], Callable[[Device], Any]]] = deque()
         self.not_set: list[CameraError] = []
 
     def remaining_s(self) -> float:
@@ -317,6 +317,8 @@ class _Reader(threading.Thread):
             with self._news:
                 self.ended = self.problem is None
                 self._news.notify_all()
+                for answer, _ in self.requests:
+                    answer.cancel()
 
     def _read(self, device: Device) -> None:
         due_s = time.monotonic()
@@ -350,11 +352,11 @@ class _Reader(threading.Thread):
                 request = self.requests.popleft() if self.requests else None
             if request is None:
                 break
-            request(device)
+            _answer(*request, device)
         return self.stopped
 
 
-def _answer(answer: "Future[_T]", work: Callable[[Device], _T], device: Device) -> None:
+def _answer(answer: Future[_T], work: Callable[[Device], _T], device: Device) -> None:
     """Work, unless nobody waits for it any more; what it raises is raised where the answer is awaited."""
     if answer.set_running_or_notify_cancel():
         try:

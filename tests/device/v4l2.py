@@ -1,13 +1,17 @@
 """Proves the V4L2 camera on a real or simulated device: python tests/device/v4l2.py DEVICE [OPTIONS].
 
 Checks that the device is listed, gives fresh frames with their settings to a slow consumer, is refused with a reason
-when it is used twice or asked for a size it has not; with --shows, that its pictures are those of a folder; with
---unplug, that it comes back by itself. The unplugging is a command that returns once the device is there again, so a
-person may use `--unplug "read -p 'pull the plug, put it back, press enter'"`.
+when it is used twice, asked for a size it has not, or opened by a user who may not; that its controls, if it has any,
+can be set and show in the frames; with --shows, that its pictures are those of a folder; with --beside, that another
+camera can be used at the same time; with --unplug, that it comes back by itself, with its controls set again. The
+unplugging is a command that returns once the device is there again, so a person may use
+`--unplug "read -p 'pull the plug, put it back, press enter'"`.
 """
 
 import argparse
 import itertools
+import multiprocessing
+import os
 import subprocess
 import threading
 import time
@@ -17,7 +21,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.cameras import list_cameras, open_camera
+from edge_app.cameras import Camera, Control, Setting, list_cameras, open_camera, v4l2_ioctl
+from edge_app.cameras.v4l2_controls import name_of, native_value
 from edge_app.errors import CameraError
 from edge_app.images import find_images, read_image
 from edge_app.preprocessing import Image
@@ -35,14 +40,20 @@ def main() -> None:
     parser.add_argument(
         "--unplug", metavar="COMMAND", help="shell command that takes the device away and gives it back"
     )
+    parser.add_argument("--beside", metavar="DEVICE", help="a second camera")
     options = parser.parse_args()
 
     listed = list_cameras()
     for camera in listed:
         print(camera.uri, camera.name, f"{len(camera.formats)} formats", camera.formats[:2], camera.problem or "")
+        print("  controls", *(each.name for each in camera.controls))
     assert any(camera.uri.removeprefix("v4l2://") in options.device for camera in listed), "the device is not listed"
     check_frames(options.device, options.frames, options.limit, options.shows)
     check_refusals(options.device, options.limit)
+    check_permission(options.device)
+    check_controls(options.device, options.limit)
+    if options.beside:
+        check_beside(options.device, options.beside, options.limit)
     if options.unplug:
         check_return(options.device, options.limit, options.unplug)
     print("all held")
@@ -99,6 +110,84 @@ def check_refusals(device: str, limit_s: float) -> None:
         print("wrong size:", error)
 
 
+def check_permission(device: str) -> None:
+    """Open the device as the user nobody."""
+    if os.getuid():
+        print("permission: not checked, as only root can become another user")
+        return
+    child = multiprocessing.get_context("fork").Process(target=open_as_nobody, args=(device,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0, "the device could be opened without permission, or the reason was not told"
+
+
+def open_as_nobody(device: str) -> None:
+    """Give up all rights, and try."""
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    try:
+        open_camera(device)
+    except CameraError as error:
+        print("as nobody:", error, flush=True)
+        os._exit(0 if "usermod -aG video" in str(error) else 2)
+    os._exit(1)
+
+
+def check_controls(device: str, limit_s: float) -> None:
+    """Set each number that can be set, look for it in a frame, and set it back."""
+    with open_camera(device, open_timeout_s=limit_s, read_timeout_s=limit_s, on_event=print) as camera:
+        frames = iter(camera)
+        for control in numbers(camera):
+            other = another(control)
+            given = camera.set_control(control.name, other).value
+            next(frames)  # may have been taken before
+            shown = next(frames).settings[control.name]
+            print(
+                f"{control.name} {control.value} → {other}: {given}, in the frame {shown}; {control.unit or 'no unit'}"
+            )
+            assert given == other == shown, "the control was not set"
+            try:
+                camera.set_control(control.name, control.maximum + 1)
+                raise AssertionError("a value out of range was accepted")
+            except CameraError as error:
+                print(" ", error)
+            camera.set_control(control.name, control.value)
+        for control in camera.controls():
+            if control.kind == "bool" and control.name.startswith("auto_"):
+                for value in (not control.value, bool(control.value)):
+                    camera.set_control(control.name, value)
+                    governed = [each.name for each in camera.controls() if each.governed_by == control.name]
+                    print(f"{control.name} {value}: governs {governed}")
+        try:
+            camera.set_control("no such control", 1)
+            raise AssertionError("an unknown control was accepted")
+        except CameraError as error:
+            print(error)
+
+
+def numbers(camera: Camera) -> list[Control]:
+    """Return the whole numbers that can be set now."""
+    return [each for each in camera.controls() if each.kind == "int" and not each.governed_by and each.step]
+
+
+def another(control: Control) -> Setting:
+    """Return another value that a control takes."""
+    above = float(control.value) + control.step
+    return int(above if above <= control.maximum else above - 2 * control.step)
+
+
+def check_beside(device: str, other: str, limit_s: float) -> None:
+    """Read two cameras at once."""
+    with (
+        open_camera(device, open_timeout_s=limit_s, read_timeout_s=limit_s, on_event=print) as one,
+        open_camera(other, open_timeout_s=limit_s, read_timeout_s=limit_s, on_event=print) as two,
+    ):
+        pairs = list(itertools.islice(zip(one, two, strict=False), 10))
+    print("two at once:", *(f"{frame.source} frame {frame.sequence}" for frame in pairs[-1]))
+    assert all(first.source != second.source for first, second in pairs)
+
+
 def check_return(device: str, limit_s: float, unplug: str) -> None:
     """Take the device away while it is read, and wait until it gives frames again."""
     events: list[str] = []
@@ -107,10 +196,16 @@ def check_return(device: str, limit_s: float, unplug: str) -> None:
     def on_event(event: str) -> None:
         print(f"{time.monotonic() - started:5.1f} s  {event}")
         events.append(event)
+        if control and "lost" in event and "not set" not in event:
+            forget(device, control)
 
+    control = None
     with open_camera(device, open_timeout_s=limit_s, read_timeout_s=limit_s, on_event=on_event) as camera:
         frames = iter(camera)
         before = next(frames)
+        if settable := numbers(camera):
+            control = settable[0]
+            camera.set_control(control.name, another(control))
         pulling = threading.Thread(target=subprocess.run, args=(["/bin/bash", "-c", unplug],))
         pulling.start()
         while not any("is back" in event for event in events):
@@ -119,8 +214,28 @@ def check_return(device: str, limit_s: float, unplug: str) -> None:
         after = list(itertools.islice(frames, 5))
         print(f"frame {before.sequence} before, {frame.sequence} first after, {after[-1].sequence} last")
         assert after[-1].sequence > frame.sequence > before.sequence, "the count did not go on"
+        if control:
+            print(f"{control.name} was set to {another(control)}, is {after[-1].settings[control.name]}")
+            assert after[-1].settings[control.name] == another(control), "the control was not set again"
         closing = time.monotonic()
     print(f"closed in {time.monotonic() - closing:.2f} s")
+
+
+def forget(device: str, control: Control) -> None:
+    """Set a control as it was, as a camera does that loses its power; the test camera keeps what was set."""
+    path = "/" + device.partition("?")[0].partition("://")[2].lstrip("/") if "://" in device else device
+    for _ in range(20):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+            try:
+                (native,) = [each for each in v4l2_ioctl.controls(descriptor) if name_of(each) == control.name]
+                v4l2_ioctl.set_control(descriptor, native.id, native_value(native, control.value))
+            finally:
+                os.close(descriptor)
+            print(f"{control.name} forgotten: {control.value}")
+            return
+        except (OSError, ValueError):
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":
