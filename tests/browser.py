@@ -26,7 +26,7 @@ DESK, TOUCH, PHONE = (1440, 900), (800, 480), (390, 844)  # pixels, of the scree
 
 
 class Microscope(DrawnScene):
-    """A simulated camera, eight frames a second, whose slide can be changed and whose plug can be pulled."""
+    """A simulated camera of 640 × 480 pixels whose slide can be changed and whose plug can be pulled."""
 
     def __init__(self) -> None:
         super().__init__([LEUKAEMIC], fps=8, rounds=None)
@@ -43,6 +43,9 @@ class Microscope(DrawnScene):
         self.source = str(self.slide)
         return True
 
+    def retrieve(self) -> Image:
+        return np.asarray(cv2.resize(super().retrieve(), (640, 480), interpolation=cv2.INTER_AREA), np.uint8)
+
 
 @contextmanager
 def running(folder: Path, microscope: Microscope, **options: Any) -> Iterator[tuple[Station, str]]:
@@ -56,7 +59,7 @@ def running(folder: Path, microscope: Microscope, **options: Any) -> Iterator[tu
         )
         station = Station(
             lambda on_event: LiveCamera(
-                "microscope", microscope.connect, open_timeout_s=2, read_timeout_s=1, on_event=on_event
+                "microscope", microscope.connect, open_timeout_s=3, read_timeout_s=2, on_event=on_event
             ),
             lambda bundle: Classifier(open_bundle(bundle), threads=1),
             default_bundle_path(),
@@ -65,7 +68,7 @@ def running(folder: Path, microscope: Microscope, **options: Any) -> Iterator[tu
             um_per_pixel=0.1,
             consensus_frames=5,
             consensus_needed=3,
-            read_timeout_s=1,
+            read_timeout_s=2,
         )
         stack.enter_context(station)
         server = stack.enter_context(Server(create_app(station, **options), port=0))

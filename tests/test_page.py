@@ -45,8 +45,7 @@ def started(microscope: Microscope, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def station(started: tuple[Station, str], microscope: Microscope) -> Station:
-    microscope.slide = LEUKAEMIC
+def station(started: tuple[Station, str]) -> Station:
     return started[0]
 
 
@@ -57,9 +56,9 @@ def opened(browser: Browser, started: tuple[Station, str]) -> Iterator[Page]:
 
 
 @pytest.fixture
-def page(opened: Page, station: Station) -> Page:
+def page(opened: Page, microscope: Microscope) -> Page:
     """The live view of the leukaemic field."""
-    assert station.health().camera == "live"
+    microscope.slide = LEUKAEMIC
     go_to(live(opened), "Live")
     expect(opened.locator("#answer-label")).to_have_text("Cancer")
     return opened
@@ -102,7 +101,7 @@ def test_the_consensus_is_counted_in_blocks_of_which_so_many_are_needed(page: Pa
 
 def test_the_picture_is_what_the_camera_sees(page: Page, microscope: Microscope, tmp_path: Path) -> None:
     expect(page.locator("#stale")).to_be_hidden()
-    assert page.locator("#picture").evaluate("canvas => [canvas.width, canvas.height]") == [1280, 960]
+    assert page.locator("#picture").evaluate("canvas => [canvas.width, canvas.height]") == [640, 480]
     assert drawn(page) > 100
     microscope.slide = written(tmp_path / "dark.png", np.full((960, 1280, 3), 20, np.uint8))
     expect(page.locator("#frame-probability")).to_have_text("too dark")
@@ -123,9 +122,9 @@ def test_outlines_and_boxes_are_switched_on_and_off(page: Page) -> None:
 
 
 def test_the_scale_bar_is_as_long_as_it_says(page: Page) -> None:
-    expect(page.locator("#scale text")).to_have_text("20 µm")
+    expect(page.locator("#scale text")).to_have_text("10 µm")
     width = page.locator("#scale rect").nth(1).get_attribute("width")
-    assert float(width or 0) == pytest.approx(200)  # 0.1 µm a pixel
+    assert float(width or 0) == pytest.approx(100)  # 0.1 µm a pixel
 
 
 def test_capture_by_button_and_by_space_keeps_records_and_undo_takes_one_back(page: Page, station: Station) -> None:
