@@ -79,7 +79,7 @@ CREATE TABLE store (
 );
 INSERT INTO "store" VALUES('ebf1580a696243879a6260ba477cc347',1,7356896870400000);
 CREATE INDEX record_captured_at ON record (captured_at);
-CREATE INDEX record_shown ON record (purging, deleted_at);
+CREATE INDEX record_shown ON record (purging, deleted_at, id);
 CREATE INDEX record_boot ON record (store, boot_id, clock_sure);
 CREATE INDEX message_store ON message (store, id);
 DELETE FROM "sqlite_sequence";

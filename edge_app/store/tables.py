@@ -111,7 +111,7 @@ records = Table(
     Column("outline", JSON, nullable=False),
     UniqueConstraint("store", "order", name="record_store_order"),
     Index("record_captured_at", "captured_at"),
-    Index("record_shown", "purging", "deleted_at"),  # to count by
+    Index("record_shown", "purging", "deleted_at", "id"),  # to count and to page by
     Index("record_boot", "store", "boot_id", "clock_sure"),
 )
 

@@ -70,7 +70,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("store", "order", name="record_store_order"),
     )
     op.create_index("record_captured_at", "record", ["captured_at"])
-    op.create_index("record_shown", "record", ["purging", "deleted_at"])
+    op.create_index("record_shown", "record", ["purging", "deleted_at", "id"])
     op.create_index("record_boot", "record", ["store", "boot_id", "clock_sure"])
     op.create_table(
         "message",
