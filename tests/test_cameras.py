@@ -165,7 +165,17 @@ def test_options_of_demo_that_can_not_be_used_are_refused(tail: str) -> None:
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     beginning=st.sampled_from(
-        ["", "demo:", "demo:?", "file://", "file:///no/", "v4l2:///dev/none", "v4l2:///dev/none?"]
+        [
+            "",
+            "demo:",
+            "demo:?",
+            "file:///no/",
+            "v4l2:///dev/none?",
+            "csi://",
+            "csi://0?",
+            "picamera2://",
+            "picamera2://0?",
+        ]
     ),
     rest=st.one_of(st.text(max_size=30), st.text("%/?=&fpsloudw01.-", max_size=30), st.characters(categories=["Cs"])),
 )

@@ -226,17 +226,23 @@ def test_a_jetsons_camera_elsewhere_is_refused_with_the_missing_element() -> Non
 # Network cameras
 
 
-@pytest.fixture(scope="module")
-def rtsp_server() -> Iterator[int]:
-    """A real RTSP server that asks for a password, and the port it listens at."""
+@contextlib.contextmanager
+def rtsp_served(port: int = 0) -> Iterator[int]:
+    """Run a real RTSP server that asks for a password, and yield the port it listens at."""
     python = shutil.which("python3", path="/usr/bin")
     assert python, "run: sudo apt install python3-gi gir1.2-gst-rtsp-server-1.0"
-    with subprocess.Popen([python, "-c", RTSP_SERVER, "0"], stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen([python, "-c", RTSP_SERVER, str(port)], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
-        port = server.stdout.readline().strip()
-        assert port, "run: sudo apt install python3-gi gir1.2-gst-rtsp-server-1.0"
-        yield int(port)
+        bound = server.stdout.readline().strip()
+        assert bound, "run: sudo apt install python3-gi gir1.2-gst-rtsp-server-1.0"
+        yield int(bound)
         server.kill()
+
+
+@pytest.fixture(scope="module")
+def rtsp_server() -> Iterator[int]:
+    with rtsp_served() as port:
+        yield port
 
 
 def test_a_network_camera_gives_pictures_and_its_password_is_nowhere(rtsp_server: int) -> None:
@@ -252,6 +258,25 @@ def test_a_network_camera_that_can_not_be_had_says_so_without_the_password(rtsp_
         with pytest.raises(CameraError, match="check its address, user, password") as caught:
             frames(uri, 1)
         assert "wr0ng" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_network_camera_that_is_switched_off_comes_back_by_itself() -> None:
+    events: list[str] = []
+    with contextlib.ExitStack() as off:
+        port = off.enter_context(rtsp_served())
+        with open_camera(
+            f"rtsp://lab:s3cret@127.0.0.1:{port}/scope", read_timeout_s=3, on_event=events.append
+        ) as camera:
+            stream = iter(camera)
+            last = next(stream).sequence
+            off.close()
+            with rtsp_served(port):
+                while not any("is back" in event for event in events):
+                    last = next(stream).sequence
+                assert next(stream).sequence > last
+    assert "lost" in events[0]
+    assert not any("s3cret" in event for event in events)
 
 
 @pytest.mark.parametrize("uri", ["rtsp:", "rtsp://", "rtsp:///x", "rtsp://host:99999/x", "rtsp://a b/x", "rtsp://[x/"])
