@@ -78,7 +78,7 @@ function pace() {
   const each = STAGES.map((stage) => `${stage} ${times[stage].toFixed(0)}`).join(" · ");
   return [
     ["Frames", `${captured.toFixed(1)} /s, ${judgedFps.toFixed(1)} /s judged`],
-    ["Time", element("span", {}, `${times.total.toFixed(0)} ms`, bar, element("small", {}, `${each} ms`))],
+    ["Time", element("span", {}, `${times.total.toFixed(0)} ms`, bar, element("small", {}, each))],
   ];
 }
 
