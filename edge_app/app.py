@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_app import service
+from edge_app.board import read_board
 from edge_app.bundle import check_golden, default_bundle_path, open_bundle
 from edge_app.cameras import Camera, list_cameras, open_camera, source_uri
 from edge_app.classifier import Classifier
@@ -90,9 +91,9 @@ class App:
         """Do what has to be done now and then, until the source ends or the station is stopped; raises its error."""
         service.notify("READY=1")
         while not self.station.wait(TURN_S):
-            service.notify("WATCHDOG=1")
+            service.notify("WATCHDOG=1")  # a part that hangs is the station's business; it ends when it gives up
             if self._fleet is not None and self._is_due("health", HEALTH_EVERY_S):
-                self._fleet.publish_health(vars(self.station.health()))
+                self._fleet.publish_health(vars(self.station.health()) | {"board": vars(read_board())})
             if self._keeps_records and self.station.store is None and self._is_due("store", STORE_EVERY_S):
                 self._open_store()
             if self.station.store is not None and self._is_due("retain", RETAIN_EVERY_S):

@@ -127,8 +127,8 @@ class Station:
         self.bundle = bundle
         self._open_source = open_source
         self._load = load
-        self._consensus = (consensus_frames, consensus_needed)
-        self._voting = Voting(*self._consensus)
+        self.consensus = (consensus_frames, consensus_needed)
+        self._voting = Voting(*self.consensus)
         self._keep_trying = keep_trying
         self._read_timeout_s = read_timeout_s
         self._infer_timeout_s = infer_timeout_s
@@ -222,7 +222,7 @@ class Station:
         with self._changing:
             self.classifier = self._load(bundle)
             self.bundle = bundle
-            self._voting = Voting(*self._consensus)
+            self._voting = Voting(*self.consensus)
         self.report(f"the model is now {self.classifier.manifest.name}")
 
     def use_threshold(self, threshold: float | None) -> None:
@@ -237,7 +237,7 @@ class Station:
                     raise StationError(f"a threshold lies above 0 and below 1, not at {threshold:g}")
                 decision = decision.replace(threshold=threshold)
             classifier.decision = decision
-            self._voting = Voting(*self._consensus)
+            self._voting = Voting(*self.consensus)
 
     def start_recording(self, store: Store) -> None:
         """Keep records in this store from now on."""

@@ -293,7 +293,7 @@ def open_demo(uri: str, folder: Path, *, every_frame: bool = False) -> Camera:
 
 def test_the_demo_plays_in_a_loop_at_its_rate(folder: Path) -> None:
     started = time.monotonic()
-    with open_demo("demo:?fps=50", folder) as camera:
+    with open_demo("demo:?fps=50&stay=1", folder) as camera:
         frames = list(itertools.islice(camera, 11))
     assert time.monotonic() - started >= 0.19
     assert frames[-1].sequence >= 10
@@ -305,6 +305,11 @@ def test_the_demo_ends_after_its_rounds(folder: Path) -> None:
         assert levels(camera) == [0, 10, 20, 30, 40] * 2
     with open_demo("demo:?fps=200&loops=1", folder) as camera:
         assert levels(camera)[-1] == 40
+
+
+def test_each_field_of_the_demo_stays_for_a_while(folder: Path) -> None:
+    with open_demo("demo:?stay=3&loops=1", folder, every_frame=True) as camera:
+        assert levels(camera) == [0] * 3 + [10] * 3 + [20] * 3 + [30] * 3 + [40] * 3
 
 
 # Live cameras

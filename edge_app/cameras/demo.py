@@ -21,6 +21,7 @@ FOLDER = Path(__file__).parent.parent / "data" / "demo"
 OPTIONS = {
     "fps": "frames a second, above 0 and at most 1000",
     "loops": "rounds until it ends, 1 to 1000000",
+    "stay": "frames that each field stays, 1 to 1000",
     "field": "cells, or empty to measure the white balance on",
 }
 CONTROLS = (
@@ -42,9 +43,10 @@ def open_uri(
     on_event: Callable[[str], None],
     folder: Path = FOLDER,
 ) -> Camera:
-    """Open `demo:`, `demo:?fps=10&loops=1`: the images of `folder` at 10 frames a second, again and again.
+    """Open `demo:`, `demo:?fps=10&loops=1&stay=30`: the images of `folder` at 10 frames a second, again and again.
 
-    With `every_frame`, each comes once a round, as fast as it is taken. Raises CameraError for other options.
+    Each stays for 30 frames, as a field does under a microscope. With `every_frame`, each comes once a round, as fast
+    as it is taken. Raises CameraError for other options.
     """
     options = uri_options(uri, OPTIONS)
     if uri.partition("?")[0] not in ("demo:", "demo://"):
@@ -52,16 +54,17 @@ def open_uri(
     try:
         fps = float(options.get("fps", "10"))
         rounds = int(options["loops"]) if "loops" in options else None
+        stay = int(options.get("stay", "1" if every_frame else "30"))
     except ValueError:
-        fps, rounds = 0, None
+        fps, rounds, stay = 0, None, 0
     field = options.get("field", "cells")
-    in_range = 0 < fps <= 1000 and (rounds is None or 1 <= rounds <= 1_000_000)
+    in_range = 0 < fps <= 1000 and (rounds is None or 1 <= rounds <= 1_000_000) and 1 <= stay <= 1000
     if not in_range or field not in ("cells", "empty"):
         raise CameraError(f"{uri!r} has options out of range: " + ", ".join(f"{n}= ({t})" for n, t in OPTIONS.items()))
     scene: Callable[[], Device] = (
         partial(EmptyField, [Path("an empty field")], fps=fps, rounds=rounds)
         if field == "empty"
-        else partial(DrawnScene, find_images(folder), fps=fps, rounds=rounds)
+        else partial(DrawnScene, [path for path in find_images(folder) for _ in range(stay)], fps=fps, rounds=rounds)
     )
     if every_frame:
         return OrderedCamera(scene(), on_event)

@@ -89,7 +89,7 @@ async def get_status(parts: Shared) -> JSONResponse:
                 "limits": manifest.limits.model_dump(),
             },
             "reasons": REASONS,
-            "consensus": dict(zip(("frames", "needed"), station._consensus, strict=True)),
+            "consensus": dict(zip(("frames", "needed"), station.consensus, strict=True)),
             "login": parts.access.token is not None,
             "session": station.session.model_dump(),
             "auto_capture": station.auto_capture,
