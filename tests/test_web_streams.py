@@ -42,14 +42,14 @@ def viewers(it: Running) -> int:
 
 
 @contextmanager
-def peer(it: Running, path: str, receive_buffer: int = 0) -> Iterator[socket.socket]:
+def peer(it: Running, path: str, *, receive_buffer: int = 0, head: str = "X-None: x") -> Iterator[socket.socket]:
     """A viewer that reads only what it is told to."""
     with socket.socket() as connection:
         if receive_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         connection.settimeout(10)
         connection.connect(("127.0.0.1", it.server.port))
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode())
         yield connection
 
 
@@ -251,3 +251,12 @@ def test_it_stops_at_once_whoever_still_looks() -> None:
         assert took_s < 2
     left = {thread.name for thread in set(threading.enumerate()) - before}
     assert not left & {"server", "view", "worker", "capture", "watchdog", "keeper"}
+
+
+def test_a_viewer_that_sends_without_end_is_sent_away(shared: Running, caplog: pytest.LogCaptureFixture) -> None:
+    with peer(shared, "/api/verdicts", head="Transfer-Encoding: chunked") as viewer:
+        until(lambda: viewers(shared) == 1)
+        for _ in range(20):
+            viewer.sendall(b"1000\r\n" + bytes(0x1000) + b"\r\n")
+        until(lambda: viewers(shared) == 0)
+    assert not [record for record in caplog.records if record.exc_info]

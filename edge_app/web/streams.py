@@ -13,6 +13,7 @@ from contextlib import aclosing, contextmanager, suppress
 from typing import BinaryIO
 
 import anyio
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -160,6 +161,7 @@ async def written_by(write: Callable[[BinaryIO], None]) -> Chunks:
 
 
 async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    with suppress(HTTPException):  # who sends a body without end is no viewer
+        while (await receive())["type"] != "http.disconnect":
+            pass
     scope.cancel()
