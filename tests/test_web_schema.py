@@ -98,5 +98,5 @@ def _plain(schema: Any) -> Any:
     return {key: _plain(value) for key, value in schema.items() if key != "prefixItems"}
 
 
-def _no_camera(on_event: Callable[[str], None]) -> Camera:
+def _no_camera(_: Callable[[str], None]) -> Camera:
     raise AssertionError("nothing is opened before the station is entered")
