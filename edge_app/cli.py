@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -23,32 +25,37 @@ COMMANDS = {
     "train": ("train.commands.train", "Train a model on a data set."),
     "evaluate": ("train.commands.evaluate", "Measure a trained model on a part of its data set."),
     "export": ("export.command", "Turn a trained model into bundles."),
+    "bench": ("benchmarks.commands.bench", "Measure latency and accuracy of bundles, and compare them."),
 }
 
 
 class LazyGroup(click.Group):
     """A group that knows its subcommands' names and help, and imports one when it is called."""
 
+    def __init__(self, *arguments: Any, modules: Mapping[str, tuple[str, str]], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.modules = modules  # of the form of `COMMANDS`
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the names in the order of `COMMANDS`."""
-        return list(COMMANDS)
+        """Return the names in the order of `modules`."""
+        return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import and return one subcommand."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.modules:
             return None
-        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        command = importlib.import_module(self.modules[cmd_name][0]).command
         if not isinstance(command, click.Command):
-            raise TypeError(f"{COMMANDS[cmd_name][0]}.command is not a click command")
+            raise TypeError(f"{self.modules[cmd_name][0]}.command is not a click command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the subcommands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self.modules.items()])
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LazyGroup, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="leukoscope")
 def leukoscope() -> None:
     """Leukaemia smear classifiers on devices attached to a microscope.
