@@ -13,7 +13,18 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_app.cameras import SCHEMES, Camera, Setting, demo, list_cameras, open_camera, source_uri
+from edge_app.cameras import (
+    SCHEMES,
+    Camera,
+    CameraInfo,
+    Control,
+    Format,
+    Setting,
+    demo,
+    list_cameras,
+    open_camera,
+    source_uri,
+)
 from edge_app.cameras.reading import MAX_HUNG, Device, LiveCamera
 from edge_app.commands.cameras import command
 from edge_app.errors import CameraError, InputError
@@ -201,9 +212,10 @@ def test_a_device_that_can_not_be_opened_says_why(source: str, reason: str) -> N
         open_camera(source)
 
 
-def test_every_frame_of_a_live_camera_is_refused() -> None:
+@pytest.mark.parametrize("source", ["0", "picamera2://0", "csi://0", "gst:videotestsrc", "rtsp://127.0.0.1/x"])
+def test_every_frame_of_a_live_camera_is_refused(source: str) -> None:
     with pytest.raises(CameraError, match="newest frame wins"):
-        open_camera("0", every_frame=True)
+        open_camera(source, every_frame=True)
 
 
 def test_time_limits_out_of_range_are_refused() -> None:
@@ -455,3 +467,17 @@ def test_the_command_gives_one_json_object_a_camera() -> None:
     assert result.exit_code == 0
     listed = [json.loads(line) for line in result.output.splitlines()]
     assert [each["uri"] for each in listed] == [camera.uri for camera in list_cameras()]
+
+
+def test_the_command_shows_formats_and_controls(monkeypatch: pytest.MonkeyPatch) -> None:
+    controls = (
+        Control("exposure_us", "int", 100, 1_000_000, 100, 100, 100, "µs"),
+        Control("auto_exposure", "bool", 0, 1, 1, default=True, value=True),
+        Control("frequency", "menu", 0, 1, 1, "50 Hz", "50 Hz", choices=("50 Hz", "60 Hz")),
+    )
+    scope = CameraInfo("v4l2:///dev/video7", "scope", (Format("MJPG", 640, 480, 30.0),), controls)
+    monkeypatch.setattr("edge_app.commands.cameras.list_cameras", lambda: [scope])
+    text = " ".join(CliRunner().invoke(command, [], env={"COLUMNS": "200"}).output.split())
+    assert (
+        "MJPG: 640×480 at 30 exposure_us: 100 to 1000000 µs; auto_exposure: on or off; frequency: 50 Hz, 60 Hz" in text
+    )

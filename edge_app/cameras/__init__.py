@@ -98,7 +98,7 @@ class Control:
         if self.kind == "bool":
             return "true or false"
         kind = "whole numbers" if self.kind == "int" else "numbers"
-        return f"{kind} from {self.minimum:g} to {self.maximum:g} {self.unit}".rstrip()
+        return f"{kind} from {self.minimum:.10g} to {self.maximum:.10g} {self.unit}".rstrip()
 
 
 class Camera(ABC):

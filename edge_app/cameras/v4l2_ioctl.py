@@ -38,6 +38,8 @@ _INACTIVE = 0x10
 _KINDS: dict[int, Literal["bool", "int", "menu"]] = {1: "int", 2: "bool", 3: "menu", 9: "menu"}
 _INTEGER_MENU = 9
 _CONTROL_CLASSES = (0x98, 0x9A, 0x9E, 0x9F)  # user, camera, image source, image processing
+_DRIVERS_OWN = 0x1900  # numbers in a class from here on mean something else to each driver
+_AUDIO = range(0x980905, 0x98090B)  # V4L2_CID_AUDIO_…
 _MOST_ENTRIES = 1000  # a driver that lists more is broken
 
 
@@ -96,7 +98,8 @@ def controls(descriptor: int) -> tuple[NativeControl, ...]:
             if error.errno not in _NO_MORE:
                 raise
             break
-        if type_ not in _KINDS or last >> 16 not in _CONTROL_CLASSES or flags & _DISABLED_OR_WRITE_ONLY:
+        of_picture = last >> 16 in _CONTROL_CLASSES and last & 0xFFFF < _DRIVERS_OWN and last not in _AUDIO
+        if type_ not in _KINDS or not of_picture or flags & _DISABLED_OR_WRITE_ONLY:
             continue
         try:
             value = _ask(descriptor, 27, _VALUE, _VALUE.pack(last, 0))[1]

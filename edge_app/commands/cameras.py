@@ -55,4 +55,4 @@ def _range(control: Control) -> str:
         return f"{control.name}: on or off"
     if control.kind == "menu":
         return f"{control.name}: {', '.join(control.choices)}"
-    return f"{control.name}: {control.minimum:g} to {control.maximum:g} {control.unit}".rstrip()
+    return f"{control.name}: {control.minimum:.10g} to {control.maximum:.10g} {control.unit}".rstrip()
