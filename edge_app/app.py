@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edge_app import service
 from edge_app.board import read_board
 from edge_app.bundle import check_golden, default_bundle_path, open_bundle
-from edge_app.cameras import Camera, list_cameras, open_camera, source_uri
+from edge_app.cameras import Camera, list_cameras, open_camera, source_uri, without_secrets
 from edge_app.classifier import Classifier
 from edge_app.errors import CameraError, StoreError, StoreFullError
 from edge_app.settings import Settings
@@ -66,7 +66,7 @@ class App:
             self._open_camera,
             lambda path: load_verified(path, settings.threads),
             settings.bundle or default_bundle_path(),
-            source=settings.source or "",
+            source=without_secrets(settings.source or ""),
             um_per_pixel=settings.um_per_pixel,
             consensus_frames=settings.consensus.frames,
             consensus_needed=settings.consensus.needed,
@@ -111,14 +111,14 @@ class App:
         settings = self._settings
         source = settings.source
         if source is None:
-            found = list_cameras()
+            found = [camera for camera in list_cameras() if camera.problem is None]
             if not found:
                 raise CameraError(
                     "no camera found: plug one in, or name a source with --source (demo: plays drawn frames)"
                 )
             source = found[0].uri
             on_event(f"source: {source} ({found[0].name})")
-            self.station.source = source
+            self.station.source = without_secrets(source)
         return open_camera(
             source,
             every_frame=settings.every_frame,
