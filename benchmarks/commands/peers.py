@@ -1,0 +1,111 @@
+"""The command `leukoscope bench peers`."""
+
+from pathlib import Path
+
+import click
+
+from benchmarks.latency import PRESETS
+from benchmarks.peers_results import PeersResults
+from benchmarks.results import PresetName
+from edge_app.errors import InputError
+from edge_app.preprocessing import Image
+
+DRAWN = 4
+
+
+@click.command(epilog="Example: leukoscope bench peers --run runs/scene --output peers.json")
+@click.argument("bundles", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--run",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The training run that the bundles were exported from: its weights go the other ways too.",
+)
+@click.option("--frames", type=click.Path(path_type=Path), help="An image or a folder of them; else fields are drawn.")
+@click.option("--size", default="1280x960", show_default=True, metavar="WxH", help="Of drawn fields, in pixels.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), default="quick", show_default=True, help="Length for a way."
+)
+@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Processes for a way.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write everything that was measured, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the same JSON in place of the table.")
+def command(
+    bundles: tuple[Path, ...],
+    run: Path,
+    frames: Path | None,
+    size: str,
+    preset: PresetName,
+    rounds: int,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Time other ways to a verdict beside ours, with the same weights, on the same frames, in one interleaved run.
+
+    The others are Ultralytics on its own exports, OpenCV and ONNX Runtime put together by hand, OpenCV's own network
+    module and the published study's steps; the bare call of the runtime is the floor. Without BUNDLES ours is the
+    shipped one. The first bundle is what all are compared with. A way whose library is not installed is listed as such.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from benchmarks.peers import measure
+    from edge_app.bundle import default_bundle_path, open_bundle
+
+    opened = [open_bundle(path) for path in bundles or (default_bundle_path(),)]
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task("reading frames", total=None)
+
+        def notify(done: int, total: int, text: str) -> None:
+            progress.update(task, completed=done, total=total, description=text)
+
+        images = _read(frames) if frames else _draw(size)
+        results = measure(run, opened, images, rounds=rounds, minimum=PRESETS[preset], notify=notify)
+    text = results.model_dump_json(indent=1) + "\n"
+    if output:
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"{output} can't be written ({error.strerror}); name a file in a folder of yours"
+            ) from None
+    click.echo(text if as_json else table(results), nl=False)
+
+
+def table(results: PeersResults) -> str:
+    """Return the figures as a Markdown table, with what could not be measured below it."""
+    reference = results.runs[0].way
+    lines = [
+        f"{results.frames} frames{f' of {results.size} pixels' if results.size else ''}, {results.rounds} rounds on "
+        f"{results.environment.device}; × is relative to {reference}.",
+        "",
+        "| way | frame → verdict, p50 | p90 | × | process start → first verdict | × | peak memory | × | same label |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for run in results.runs:
+        times, ratios = run.frame.median, run.ratios
+        lines.append(
+            f"| {run.title}{f', {run.bundle}' if run.bundle else ''} | {times.p50_ms:.1f} ms | {times.p90_ms:.1f} ms | "
+            f"{ratios.frame:.2f} | {run.first_verdict_ms.median / 1e3:.2f} s | {ratios.first_verdict:.2f} | "
+            f"{run.peak_memory_bytes.median / 1e6:.0f} MB | {ratios.peak_memory:.2f} | "
+            f"{run.same_label} of {run.compared} |"
+        )
+    lines += ["", *(f"{each.title}: {each.reason}" for each in results.not_measured)]
+    lines += [f"INVALID: {reason}" for reason in results.invalid]
+    return "\n".join(lines) + "\n"
+
+
+def _read(path: Path) -> list[Image]:
+    from edge_app.images import find_images, read_image
+
+    return [read_image(each) for each in find_images(path)]
+
+
+def _draw(size: str) -> list[Image]:
+    from edge_app.slides import Kind
+    from edge_app.smears import draw_smear
+
+    width, by, height = size.partition("x")
+    if not (by and width.isdecimal() and height.isdecimal()):
+        raise InputError(f"{size} is no size of a frame; write width and height in pixels, such as 1280x960")
+    kinds: tuple[Kind, ...] = ("healthy", "leukaemic")
+    return [draw_smear(n, kind=kinds[n % 2], width=int(width), height=int(height)).image for n in range(DRAWN)]
