@@ -1,0 +1,92 @@
+"""What a benchmark must say of where it ran, and of which bundle."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from benchmarks.results import BundleFacts, Environment
+from edge_app import __version__
+from edge_app.board import board_model, read_board, read_text
+from edge_app.bundle import Bundle
+from edge_app.commands.doctor import cpu_name, memory_bytes, os_name
+
+# whose versions can change a figure
+LIBRARIES = (
+    "ai-edge-litert",
+    "numpy",
+    "onnxruntime",
+    "opencv-python",
+    "opencv-python-headless",
+    "openvino",
+    "tensorflow",
+    "tflite-runtime",
+)
+
+
+def read_environment(root: Path = Path("/")) -> Environment:
+    """Return where this process runs; root: the folder in which proc, sys and etc are looked for."""
+    processor = cpu_name(read_text(root / "proc/cpuinfo"))
+    product = read_text(root / "sys/class/dmi/id/product_name").strip()
+    memory = memory_bytes(read_text(root / "proc/meminfo"))
+    return Environment(
+        device=board_model(root) or product or processor,
+        system=os_name(read_text(root / "etc/os-release")),
+        kernel=platform.release(),
+        machine=platform.machine(),
+        processor=processor,
+        emulated=is_emulated(read_text(root / "proc/sys/kernel/arch").strip(), platform.machine()),
+        cores=len(os.sched_getaffinity(0)),
+        governor=read_board(root).governor,
+        memory_bytes=memory[0] if memory else None,
+        python=platform.python_version(),
+        leukoscope=__version__,
+        libraries=_installed(LIBRARIES),
+    )
+
+
+def is_emulated(kernel: str, machine: str) -> bool:
+    """Return whether programs of `machine` run on a kernel of another kind of processor; empty: not known, so no.
+
+    qemu answers for the kernel when a program asks for its machine, but not in /proc/sys/kernel/arch (Linux 6.1).
+    """
+    return bool(kernel) and _family(kernel) != _family(machine)
+
+
+def bundle_facts(bundle: Bundle) -> BundleFacts:
+    """Return which bundle was measured."""
+    manifest = bundle.manifest
+    size = manifest.preprocessing
+    model_files = (name for name in bundle.files if Path(name).stem == Path(manifest.model_file).stem)
+    return BundleFacts(
+        name=manifest.name,
+        sha256=bundle.sha256,
+        model=manifest.model,
+        task=manifest.task,
+        format=manifest.format,
+        precision=manifest.precision,
+        classes=manifest.classes,
+        input_shape=(1, size.height, size.width, 3),
+        model_bytes=sum(len(bundle.files[name]) for name in model_files),
+        bundle_bytes=sum(map(len, bundle.files.values())),
+        certified=manifest.gate.certified,
+        dataset_sha256=manifest.dataset_sha256,
+        measured=manifest.measured,
+    )
+
+
+def _installed(names: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _family(machine: str) -> str:
+    """Return one name for the processors that run each other's programs."""
+    if machine.startswith(("arm", "aarch")):
+        return "arm"
+    return "x86" if machine in ("x86_64", "amd64", "i386", "i486", "i586", "i686") else machine

@@ -1,0 +1,91 @@
+"""Frames for benchmarks, as a camera gives them: one after the other in memory, read from a file of raw pixels.
+
+A reel stands on the disk, so that a process that is measured holds one frame at a time, as beside a camera.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_app.errors import InputError
+from edge_app.preprocessing import Image
+
+DRAWN = 4  # of each size, healthy and leukaemic by turns; drawing one takes seconds
+SMALLEST_WIDTH = 112  # pixels, of drawn frames: below it a red cell would have fewer than 6
+
+
+@dataclass(frozen=True)
+class Reel:
+    """A file with the pixels of some frames of one size, BGR, one after the other."""
+
+    path: Path
+    width: int
+    height: int
+    frames: int
+
+    def __iter__(self) -> Iterator[Image]:
+        """Yield the frames again and again, uint8 [height, width, 3], always in the same memory."""
+        frame = np.empty((self.height, self.width, 3), np.uint8)
+        with self.path.open("rb") as file:
+            while True:
+                file.seek(0)
+                for _ in range(self.frames):
+                    file.readinto(frame.data.cast("B"))
+                    yield frame
+
+
+def draw_reels(
+    folder: Path, sizes: Sequence[tuple[int, int]], on_frame: Callable[[int, int], None] = lambda *_: None
+) -> list[Reel]:
+    """Write a reel of drawn fields of each size (width, height in pixels) to a folder and return them,
+    the smallest first.
+
+    on_frame: called with the frames done and their number. Raises InputError for a size that can't be drawn.
+    """
+    from edge_app.slides import Kind
+    from edge_app.smears import draw_smear
+
+    if too_small := [size for size in sizes if size[0] < SMALLEST_WIDTH or size[1] < 64]:
+        raise InputError(
+            f"a frame of {too_small[0][0]}x{too_small[0][1]} pixels is too small to draw; "
+            f"take {SMALLEST_WIDTH}x64 or more"
+        )
+    kinds: tuple[Kind, ...] = ("healthy", "leukaemic")
+    reels = [Reel(_file(folder, size), *size, DRAWN) for size in sorted(set(sizes), key=_pixels)]
+    for number, reel in enumerate(reels):
+        with reel.path.open("wb") as file:
+            for index in range(DRAWN):
+                kind = kinds[index % len(kinds)]
+                file.write(draw_smear(index, kind=kind, width=reel.width, height=reel.height).image.tobytes())
+                on_frame(number * DRAWN + index + 1, DRAWN * len(reels))
+    return reels
+
+
+def reels_of_files(
+    folder: Path, images: Sequence[Path], on_frame: Callable[[int, int], None] = lambda *_: None
+) -> list[Reel]:
+    """Write the pictures of image files to a folder, a reel a size, and return them, the smallest size first.
+
+    on_frame: as in `draw_reels`. Raises InputError for a file that can't be read.
+    """
+    from edge_app.images import read_image
+
+    counts: dict[tuple[int, int], int] = {}
+    for index, path in enumerate(images):
+        frame = read_image(path)
+        size = frame.shape[1], frame.shape[0]
+        with _file(folder, size).open("ab") as file:
+            file.write(frame.tobytes())
+        counts[size] = counts.get(size, 0) + 1
+        on_frame(index + 1, len(images))
+    return [Reel(_file(folder, size), *size, counts[size]) for size in sorted(counts, key=_pixels)]
+
+
+def _pixels(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def _file(folder: Path, size: tuple[int, int]) -> Path:
+    return folder / f"{size[0]}x{size[1]}.bgr"
