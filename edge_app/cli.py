@@ -20,7 +20,7 @@ COMMANDS = {
     "settings": ("edge_app.commands.settings", "Show every setting and its value in force, or check a file."),
     "service": ("edge_app.commands.service", "Install the app as a systemd service, remove it, or see how it is."),
     "records": ("edge_app.commands.records", "List or export the verdicts that were kept."),
-    "bundle": ("edge_app.commands.bundle", "Show or verify a bundle."),
+    "bundle": ("edge_app.commands.bundle", "Show, verify or zip a bundle."),
     "dataset": ("train.commands.dataset", "Build a data set from folders of smear images."),
     "train": ("train.commands.train", "Train a model on a data set."),
     "evaluate": ("train.commands.evaluate", "Measure a trained model on a part of its data set."),

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from edge_app.bundle import Bundle, assemble, golden_npz, pack, write_bundle
+from edge_app.bundle import Bundle, assemble, golden_npz, open_bundle, pack, write_bundle
 from edge_app.commands.bundle import command
-from edge_app.errors import BundleNotFoundError, GoldenError, InferenceError
+from edge_app.errors import BundleError, BundleNotFoundError, GoldenError, InferenceError
 from tests.bundles import tiny_bundle, tiny_manifest, tiny_members
 from tests.tiny_models import onnx_model
 
@@ -113,3 +113,14 @@ def test_a_path_that_is_no_text_is_still_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["info", "--help"], ["verify", "--help"]])
 def test_help_has_an_example(arguments: list[str]) -> None:
     assert "Example: leukoscope bundle" in run(*arguments).output
+
+
+def test_a_packed_bundle_is_the_same_bundle(tmp_path: Path, working: Bundle) -> None:
+    write_bundle(tmp_path / "tiny.leuko", working)
+    result = run("pack", tmp_path / "tiny.leuko", tmp_path / "sent.leuko")
+    assert result.exit_code == 0, result.output
+    assert working.sha256 in result.output
+    assert open_bundle(tmp_path / "sent.leuko").sha256 == working.sha256
+    again = CliRunner().invoke(command, ["pack", str(tmp_path / "tiny.leuko"), str(tmp_path / "sent.leuko")])
+    assert isinstance(again.exception, BundleError)
+    assert run("pack", tmp_path / "tiny.leuko", tmp_path / "sent.leuko", "--replace").exit_code == 0

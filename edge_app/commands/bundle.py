@@ -1,4 +1,4 @@
-"""The commands `leukoscope bundle info` and `leukoscope bundle verify`."""
+"""The commands `leukoscope bundle info`, `verify` and `pack`."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from edge_app.bundle import Bundle, GoldenReport, check_golden, default_bundle_path, open_bundle
+from edge_app.bundle import pack as write_packed
 from edge_app.bundle_files import printable
 from edge_app.errors import LeukoscopeError
 from edge_app.judging import Range
@@ -20,7 +21,7 @@ MAX_LINE = 4000  # characters; a stranger's bundle may have any number
 
 @click.group(epilog="Example: leukoscope bundle verify")
 def command() -> None:
-    """Show or verify a bundle: a folder NAME.leuko, or one zipped. Without a name, the shipped one."""
+    """Show, verify or zip a bundle: a folder NAME.leuko, or one zipped. Without a name, the shipped one."""
 
 
 @command.command(epilog="Example: leukoscope bundle info yolo11n-int8.leuko")
@@ -61,6 +62,17 @@ def verify(context: click.Context, bundles: tuple[Path, ...], threads: int, as_j
         else:
             click.echo(_success(path, bundle, report, runtime.describe(), as_json))
     context.exit(exit_codes[0] if exit_codes else 0)
+
+
+@command.command(epilog="Example: leukoscope bundle pack bundles/yolo11n-int8.leuko yolo11n-int8.leuko")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="Write over an older bundle there.")
+def pack(bundle: Path, file: Path, replace: bool) -> None:
+    """Write a bundle as one zipped FILE, to send it on; it stays the same bundle, with the same sha256."""
+    opened = open_bundle(bundle)
+    write_packed(file, opened, replace=replace)
+    click.echo(f"{file}: {opened.manifest.name}, {file.stat().st_size / 1e6:.1f} MB, sha256 {opened.sha256}")
 
 
 def _success(path: Path, bundle: Bundle, report: GoldenReport, executed: Executed, as_json: bool) -> str:
@@ -115,6 +127,7 @@ def _facts(bundle: Bundle) -> dict[str, str]:
         "certified": f"{'yes' if gate.certified else 'NO'}: same label as the source model on {gate.agreement:.2%} of "
         f"{gate.images} validation images, accuracy {100 * -gate.accuracy_drop:+.2f} points, probabilities at most "
         f"{gate.largest_probability_difference:.3f} apart",
+        "not sure of": ", ".join(f"{share:.1%} of {name}" for name, share in gate.abstained.items()),
         "decision": f"{rule}; temperature {decision.temperature:g}",
         "limits": ", ".join(f"{name} {_limit(value)}" for name, value in manifest.limits),
         "trained on": "\n".join(f"{each.name}, {each.images} images: {each.citation}" for each in manifest.data),
