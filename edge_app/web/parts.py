@@ -87,7 +87,7 @@ class Parts:
         return self.station.store
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts = request.app.state.parts
     assert isinstance(parts, Parts)  # noqa: S101
     return parts
