@@ -14,6 +14,8 @@ from edge_app.preprocessing import Image
 
 DRAWN = 4  # of each size, healthy and leukaemic by turns; drawing one takes seconds
 SMALLEST_WIDTH = 112  # pixels, of drawn frames: below it a red cell would have fewer than 6
+SMALLEST_HEIGHT = 64
+MOST_PIXELS = 20_000_000  # drawing takes some hundred bytes a pixel
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,19 @@ def draw_reels(
     from edge_app.slides import Kind
     from edge_app.smears import draw_smear
 
-    if too_small := [size for size in sizes if size[0] < SMALLEST_WIDTH or size[1] < 64]:
-        raise InputError(
-            f"a frame of {too_small[0][0]}x{too_small[0][1]} pixels is too small to draw; "
-            f"take {SMALLEST_WIDTH}x64 or more"
-        )
+    for width, height in sizes:
+        if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT or width * height > MOST_PIXELS:
+            raise InputError(
+                f"no frame of {width}x{height} pixels is drawn; take {SMALLEST_WIDTH}x{SMALLEST_HEIGHT} or more and "
+                f"at most {MOST_PIXELS // 10**6} megapixels, or frames of yours"
+            )
     kinds: tuple[Kind, ...] = ("healthy", "leukaemic")
     reels = [Reel(_file(folder, size), *size, DRAWN) for size in sorted(set(sizes), key=_pixels)]
     for number, reel in enumerate(reels):
-        with reel.path.open("wb") as file:
-            for index in range(DRAWN):
-                kind = kinds[index % len(kinds)]
-                file.write(draw_smear(index, kind=kind, width=reel.width, height=reel.height).image.tobytes())
-                on_frame(number * DRAWN + index + 1, DRAWN * len(reels))
+        for index in range(DRAWN):
+            kind = kinds[index % len(kinds)]
+            _append(reel.path, draw_smear(index, kind=kind, width=reel.width, height=reel.height).image)
+            on_frame(number * DRAWN + index + 1, DRAWN * len(reels))
     return reels
 
 
@@ -76,8 +78,7 @@ def reels_of_files(
     for index, path in enumerate(images):
         frame = read_image(path)
         size = frame.shape[1], frame.shape[0]
-        with _file(folder, size).open("ab") as file:
-            file.write(frame.tobytes())
+        _append(_file(folder, size), frame)
         counts[size] = counts.get(size, 0) + 1
         on_frame(index + 1, len(images))
     return [Reel(_file(folder, size), *size, counts[size]) for size in sorted(counts, key=_pixels)]
@@ -85,6 +86,17 @@ def reels_of_files(
 
 def _pixels(size: tuple[int, int]) -> int:
     return size[0] * size[1]
+
+
+def _append(path: Path, frame: Image) -> None:
+    try:
+        with path.open("ab") as file:
+            file.write(frame.data)
+    except OSError as error:
+        raise InputError(
+            f"the frames can't be kept in the temporary folder ({error.strerror}); set TMPDIR to one with more room, "
+            "or measure fewer"
+        ) from None
 
 
 def _file(folder: Path, size: tuple[int, int]) -> Path:

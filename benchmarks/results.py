@@ -377,21 +377,35 @@ def read_results(path: Path) -> LatencyResults | AccuracyResults:
         ) from None
 
 
+def check_output(path: Path) -> None:
+    """Raise InputError when a result file could not be written there: to be called before hours of measuring."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give --output the name of a file in it")
+    _write(path, "", keep=False)
+
+
 def write_results(path: Path, results: LatencyResults | AccuracyResults) -> None:
     """Write a result file, whole or not at all; raises InputError when the folder can't be written to."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_text(results.model_dump_json(indent=1) + "\n", "utf-8")
-        partial.replace(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} can't be written ({reason}); give --output a file in a folder of yours") from None
+    _write(path, results.model_dump_json(indent=1) + "\n", keep=True)
 
 
 def results_schema() -> str:
     """Return the JSON schema of result files as text; it is made from the records, so it says what is checked."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _ADAPTER.json_schema()
     return json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, text: str, *, keep: bool) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(text, "utf-8")
+        if keep:
+            partial.replace(path)
+        else:
+            partial.unlink()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} can't be written ({reason}); give --output a file in a folder of yours") from None
 
 
 def _times(milliseconds: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Times:

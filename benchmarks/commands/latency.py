@@ -20,32 +20,20 @@ if TYPE_CHECKING:
 SWEEP = (1, 2, 4)
 
 
-class Threads(click.ParamType):
-    """Numbers of threads, such as 1,2,4."""
-
-    name = "numbers"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return the numbers, each once, in their order."""
-        if isinstance(value, tuple):
-            return value
-        pieces = str(value).split(",")
-        if not all(re.fullmatch(r"\s*[0-9]{1,3}\s*", piece) and 1 <= int(piece) <= MAX_THREADS for piece in pieces):
-            self.fail(f"{value!r} is not one or more numbers from 1 to {MAX_THREADS}, such as 1,2,4", param, ctx)
-        return tuple(dict.fromkeys(map(int, pieces)))
+def _threads(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:  # noqa: ARG001
+    """Return the numbers in 1,2,4, each once."""
+    pieces = value.split(",") if value is not None else []
+    if not all(re.fullmatch(r"\s*[0-9]{1,3}\s*", piece) and 1 <= int(piece) <= MAX_THREADS for piece in pieces):
+        raise click.BadParameter(f"{value!r} is not one or more numbers from 1 to {MAX_THREADS}, such as 1,2,4")
+    return tuple(dict.fromkeys(map(int, pieces))) or None
 
 
-class Size(click.ParamType):
-    """A frame's size in pixels, such as 1280x960."""
-
-    name = "WxH"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Return width and height."""
-        match = re.fullmatch(r"([1-9][0-9]{0,4})[x×]([1-9][0-9]{0,4})", str(value))
-        if not match:
-            self.fail(f"{value!r} is not a size in pixels such as 1280x960", param, ctx)
-        return int(match[1]), int(match[2])
+def _sizes(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, int], ...]:  # noqa: ARG001
+    """Return width and height of each 1280x960."""
+    matches = {value: re.fullmatch(r"([1-9][0-9]{0,4})[x×]([1-9][0-9]{0,4})", value) for value in values}
+    if wrong := [value for value, match in matches.items() if not match]:
+        raise click.BadParameter(f"{wrong[0]!r} is not a size in pixels such as 1280x960")
+    return tuple((int(match[1]), int(match[2])) for match in matches.values() if match)
 
 
 @click.command(epilog="Example: leukoscope bench latency bundles/*.leuko --threads 1,4 --output pi5.json")
@@ -58,9 +46,19 @@ class Size(click.ParamType):
     help="What each measurement must reach: normal 1024 queries and 60 s, quick 128 and 10 s, rapid 64 and 6 s.",
 )
 @click.option(
-    "--threads", type=Threads(), help="Of the runtime, such as 1,2,4; default those of 1,2,4 it has cores for."
+    "--threads",
+    callback=_threads,
+    metavar="N,N",
+    help="Of the runtime, such as 1,2,4; default those of 1,2,4 it has cores for.",
 )
-@click.option("--size", "sizes", type=Size(), multiple=True, help="Of the drawn frames; may be repeated. [1280x960]")
+@click.option(
+    "--size",
+    "sizes",
+    callback=_sizes,
+    metavar="WxH",
+    multiple=True,
+    help="Of the drawn frames; may be repeated. [1280x960]",
+)
 @click.option(
     "--frames", type=click.Path(path_type=Path), help="Image files instead of drawn frames, at their own size."
 )
@@ -96,11 +94,13 @@ def command(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from benchmarks.latency import PRESETS, measure_latency
-    from benchmarks.results import write_results
+    from benchmarks.results import check_output, write_results
     from edge_app.bundle import default_bundle_path
 
     if frames and sizes:
         raise click.UsageError("--frames have their own size; leave out --size")
+    if output:
+        check_output(output)
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True)
     with (
         tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder,
@@ -143,8 +143,9 @@ def print_latency(results: "LatencyResults") -> None:
     for run in results.runs:
         console.print(
             f"{run.bundle.name}, {run.threads} thread{'s' if run.threads > 1 else ''}: {run.executed.library} "
-            f"{run.executed.version} executes {run.executed.precision}; load {run.load_ms.median:.0f} ms, first "
-            f"inference {run.first_inference_ms.median:.1f} ms, start to first verdict {run.first_verdict_ms.median:.0f} ms"
+            f"{run.executed.version} executes {run.executed.precision}; load {run.load_ms.median:.0f} ms, "
+            f"first inference {run.first_inference_ms.median:.1f} ms, "
+            f"start to first verdict {run.first_verdict_ms.median:.0f} ms"
         )
         for number, minute in enumerate(run.sustained.minutes if run.sustained else (), 1):
             degrees = minute.conditions.temperature_c
