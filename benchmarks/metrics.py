@@ -48,17 +48,17 @@ def figures(
     """
     predicted = predict(probabilities, classes, decision)
     counts = confusion(truths, predicted, len(classes))
-    result = {"accuracy": _share(int(np.trace(counts)), len(truths))}
+    result = {"accuracy": share(int(np.trace(counts)), len(truths))}
     if decision.positive is not None:
         p = classes.index(decision.positive)
         hits = int(counts[p, p])
         negatives = len(truths) - int(counts[p].sum())
-        result["precision"] = _share(hits, int(counts[:, p].sum()))
-        result["recall"] = _share(hits, int(counts[p].sum()))
-        result["specificity"] = _share(negatives - (int(counts[:, p].sum()) - hits), negatives)
+        result["precision"] = share(hits, int(counts[:, p].sum()))
+        result["recall"] = share(hits, int(counts[p].sum()))
+        result["specificity"] = share(negatives - (int(counts[:, p].sum()) - hits), negatives)
     else:
         for index, name in enumerate(classes):
-            result[f"recall {name}"] = _share(int(counts[index, index]), int(counts[index].sum()))
+            result[f"recall {name}"] = share(int(counts[index, index]), int(counts[index].sum()))
     statistics: dict[str, Callable[[Labels], float]] = {
         "f1": lambda rows: _f1(truths[rows], predicted[rows], classes, decision),
         "auc": lambda rows: _auc(truths[rows], probabilities[rows], classes, decision),
@@ -79,6 +79,16 @@ def figures(
     return result
 
 
+def share(part: int, whole: int) -> Figure:
+    """Return a share with Wilson's interval; of nothing, 0 with the widest interval there is."""
+    from scipy.stats import binomtest
+
+    if whole == 0:
+        return Figure(value=0.0, low=0.0, high=1.0)
+    interval = binomtest(part, whole).proportion_ci(method="wilson")
+    return Figure(value=part / whole, low=float(interval.low), high=float(interval.high))
+
+
 def expected_calibration_error(probabilities: Probabilities, truths: Labels) -> float:
     """Return the mean distance between confidence and accuracy over equal-width bins, weighted by their counts."""
     confidence = probabilities.max(axis=1)
@@ -86,15 +96,6 @@ def expected_calibration_error(probabilities: Probabilities, truths: Labels) -> 
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, confidence - correct, BINS)
     return float(np.abs(gaps).sum() / len(truths))
-
-
-def _share(part: int, whole: int) -> Figure:
-    from scipy.stats import binomtest
-
-    if whole == 0:
-        return Figure(value=0.0, low=0.0, high=1.0)
-    interval = binomtest(part, whole).proportion_ci(method="wilson")
-    return Figure(value=part / whole, low=float(interval.low), high=float(interval.high))
 
 
 def _f1(truths: Labels, predicted: Labels, classes: Sequence[str], decision: Decision) -> float:

@@ -14,7 +14,7 @@ from edge_app.errors import DatasetError, LeukoscopeError
 from edge_app.images import read_image
 from edge_app.preprocessing import Preprocessing, prepare
 from edge_app.quality import measure, thumbnail
-from train.sources import CLASSES, SourceImage, find_sources
+from benchmarks.sources import CLASSES, SourceImage, find_sources
 from train.splits import split_parts
 
 

@@ -77,5 +77,5 @@ def _all_idb1(folder: Path) -> list[SourceImage]:
 
 def _scene_groups() -> dict[tuple[str, str], str]:
     """Return (class, file name) → group, from the shipped table: images of one group overlap."""
-    text = resources.files("train").joinpath("data/scene_groups.csv").read_text("utf-8")
+    text = resources.files("benchmarks").joinpath("data/scene_groups.csv").read_text("utf-8")
     return {(row["class"], row["file"]): row["group"] for row in csv.DictReader(text.splitlines())}
