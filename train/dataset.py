@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 
 from benchmarks.dataset import MANIFEST, DatasetFile, DatasetManifest, Split, Task
+from benchmarks.sources import CLASSES, SourceImage, find_sources
 from edge_app import __version__
 from edge_app.errors import DatasetError, LeukoscopeError
 from edge_app.images import read_image
 from edge_app.preprocessing import Preprocessing, prepare
 from edge_app.quality import measure, thumbnail
-from benchmarks.sources import CLASSES, SourceImage, find_sources
 from train.splits import split_parts
 
 
