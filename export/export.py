@@ -27,10 +27,11 @@ from export.calibration import DEFAULT_IMAGES, CalibrationSet, calibration_set
 from export.card import model_card
 from export.gate import compare, run_all
 
-# format → (module with `convert`, name of the model file, libraries whose versions count)
-CONVERTERS: dict[Format, tuple[str, str, tuple[str, ...]]] = {
-    "tflite": ("export.tflite", "model.tflite", ("ai-edge-litert",)),
-    "onnx": ("export.onnx", "model.onnx", ("onnx", "onnxruntime")),
+# format → (module with `convert`, names of the files that it returns, libraries whose versions count)
+CONVERTERS: dict[Format, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "tflite": ("export.tflite", ("model.tflite",), ("ai-edge-litert",)),
+    "onnx": ("export.onnx", ("model.onnx",), ("onnx", "onnxruntime")),
+    "openvino": ("export.openvino", ("model.xml", "model.bin"), ("openvino", "nncf")),
 }
 CITATIONS = {
     "ALL image dataset": "Ghaderzadeh et al., Int J Intell Syst 2022, doi 10.1002/int.22753; "
@@ -101,13 +102,13 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
 
     also: figures of other bundles that the card shall carry. Raises ExportError, and whatever the runtime raises.
     """
-    module, model_file, libraries = CONVERTERS[format]
+    module, names, libraries = CONVERTERS[format]
     record, decision, size = run.record, run.evaluation.decision, run.dataset.preprocessing
     convert = partial(
         import_module(module).convert, load_network(run.folder).fuse(verbose=False), precision, size.height, size.width
     )
-    content, calibration = _quantise(run, format, convert) if precision == "int8" else (convert(None), None)
-    runtime = load_model(Model(format, precision, len(record.classes), size.height, size.width, content))
+    contents, calibration = _quantise(run, format, convert) if precision == "int8" else (convert(None), None)
+    runtime = load_model(Model(format, precision, len(record.classes), size.height, size.width, *contents))
     found = {part: run_all(runtime.infer, images) for part, (images, _) in run.parts.items()}
     found["golden"] = run_all(runtime.infer, run.golden)
     # of the bundle's own outputs: a quantised model is not as sure of the same images as its source
@@ -115,7 +116,7 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
     min_confidence = fit_min_confidence(softmax(found["val"], decision.temperature), truths, record.classes, decision)
     surest = _surest(run.source["golden"], record.classes, decision)
     members = {
-        model_file: content,
+        **dict(zip(names, contents, strict=True)),
         "golden.npz": golden_npz(run.golden[surest], run.source["golden"][surest]),
     }
     manifest = Manifest(
@@ -129,7 +130,7 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
         preprocessing=size,
         decision=decision,
         limits=run.evaluation.limits.replace(min_confidence=min_confidence),
-        model_file=model_file,
+        model_file=names[0],
         files=members_of(members),
         golden=Golden(
             images=len(surest),
@@ -155,8 +156,8 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
 def _quantise(
     run: Run,
     format: Format,  # noqa: A002
-    convert: Callable[[Image], bytes],
-) -> tuple[bytes, CalibrationSet]:
+    convert: Callable[[Image], tuple[bytes, ...]],
+) -> tuple[tuple[bytes, ...], CalibrationSet]:
     """Return the model that is nearest to its source of those calibrated on a quarter, on half, and on all images.
 
     More images widen the ranges by their outliers, fewer miss values: which is better differs from network to network.
@@ -166,11 +167,11 @@ def _quantise(
     candidates = {}
     for share in (4, 2, 1):
         calibration = everything.first(max(1, len(everything.files) // share))
-        content = convert(calibration.images)
-        runtime = load_model(Model(format, "int8", len(run.record.classes), size.height, size.width, content))
+        contents = convert(calibration.images)
+        runtime = load_model(Model(format, "int8", len(run.record.classes), size.height, size.width, *contents))
         found = softmax(run_all(runtime.infer, everything.images), decision.temperature)
         difference = np.abs(found - softmax(run.source["calibration"], decision.temperature)).mean()
-        candidates[float(difference)] = content, calibration
+        candidates[float(difference)] = contents, calibration
     return candidates[min(candidates)]
 
 

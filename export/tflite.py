@@ -1,4 +1,4 @@
-"""TFLite models of YOLO networks: float32, or full static int8 with corrected biases."""
+"""TFLite models of YOLO networks: float32, weights in float16, or full static int8 with corrected biases."""
 
 import warnings
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ Means = npt.NDArray[np.float32]
 CORRECTION_IMAGES = 128
 
 
-def convert(network: Any, precision: Precision, height: int, width: int, calibration: Image | None) -> bytes:
+def convert(network: Any, precision: Precision, height: int, width: int, calibration: Image | None) -> tuple[bytes]:
     """Return the model file: uint8 [1, H, W, 3], RGB in, float32 logits [1, K] out.
 
     network: a fused Ultralytics network. calibration: prepared images, uint8 [N, H, W, 3]; needed for int8. Raises
@@ -38,20 +38,23 @@ def convert(network: Any, precision: Precision, height: int, width: int, calibra
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of an input whose type changes, and of tensors that are kept
-            if precision == "fp32":
-                return _convert(from_pixels)
-            if precision == "int8" and calibration is not None:
+            if precision != "int8":
+                return (_convert(from_pixels, halve=precision == "fp16"),)
+            if calibration is not None:
                 plain, quantised = _convert(from_shares), _convert(from_shares, calibration)
-                return _correct_biases(quantised, plain, calibration[:CORRECTION_IMAGES])
+                return (_correct_biases(quantised, plain, calibration[:CORRECTION_IMAGES]),)
     except (KeyError, RuntimeError, ValueError) as error:
         raise ExportError(f"TensorFlow can't convert this network to TFLite {precision}: {error}") from error
-    raise ExportError(f"a TFLite model is made in fp32, or in int8 with calibration images, not {precision}")
+    raise ExportError("an int8 model needs calibration images; give some")
 
 
-def _convert(function: Any, calibration: Image | None = None) -> bytes:
+def _convert(function: Any, calibration: Image | None = None, *, halve: bool = False) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], function)
+    if halve:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
     if calibration is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

@@ -16,8 +16,8 @@ from train.evaluation import evaluate
 from train.recipe import load_recipe
 from train.run import train
 
-FORMATS: tuple[Format, ...] = ("tflite", "onnx")
-PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+FORMATS: tuple[Format, ...] = ("tflite", "onnx", "openvino")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,7 +91,7 @@ def tiny_run(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def tiny_bundles(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The tiny run's bundles: `tflite-fp32`, `tflite-int8`, `onnx-fp32`, `onnx-int8`."""
+    """The tiny run's bundles, by format and precision: `tflite-fp32` to `openvino-int8`."""
     folder = tmp_path_factory.mktemp("bundles")
     run = open_run(tiny_run, calibration_images=24, seed=0)
     paths = {}
