@@ -84,6 +84,12 @@ def measure_accuracy(
             "images are made worse before they are prepared, and this data set has prepared ones; name the folder that "
             "it was built from with --images"
         )
+    for bundle in opened:
+        if labelled.preprocessing not in (None, bundle.manifest.preprocessing):
+            raise InputError(
+                f"{folder} was prepared otherwise than {bundle.manifest.name} is fed; name the folder that it was "
+                "built from with --images"
+            )
     perturbations = [None, *(Perturbation(kind=kind, strength=level) for kind in kinds for level in STRENGTHS)]
     started_at, total = datetime.now(UTC), len(opened) * len(perturbations) * len(labelled.images)
     judged: list[_Judged] = []

@@ -10,6 +10,7 @@ from benchmarks.results import AccuracyData
 from benchmarks.sources import CLASSES, find_sources
 from edge_app.errors import DatasetError, InputError
 from edge_app.images import find_images
+from edge_app.preprocessing import Preprocessing
 
 PartOrAll = Literal["train", "val", "test", "all"]
 
@@ -31,12 +32,16 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class Labelled:
-    """All images to judge, and what is said of them. dataset_sha256: of a built data set, its identity."""
+    """All images to judge, and what is said of them.
+
+    dataset_sha256: of a built data set, its identity. preprocessing: of prepared images, how they were made.
+    """
 
     folder: Path
     images: tuple[LabelledImage, ...]
     data: AccuracyData
-    dataset_sha256: str | None
+    dataset_sha256: str | None = None
+    preprocessing: Preprocessing | None = None
 
 
 def find_labelled(
@@ -63,7 +68,7 @@ def find_labelled(
             f"as it was unpacked, or a folder with a subfolder a class ({', '.join(classes)})"
         )
     hashes = {image.path: _sha256(image.path) for image in images}
-    return Labelled(folder, images, _facts(folder, layout, None, classes, images, hashes), None)
+    return Labelled(folder, images, _facts(folder, layout, None, classes, images, hashes))
 
 
 def _of_dataset(folder: Path, classes: tuple[str, ...], part: PartOrAll, originals: Path | None) -> Labelled:
@@ -85,7 +90,8 @@ def _of_dataset(folder: Path, classes: tuple[str, ...], part: PartOrAll, origina
     hashes = {
         image.path: file.source_sha256 if originals else file.sha256 for image, file in zip(images, files, strict=True)
     }
-    return Labelled(folder, images, _facts(folder, "data set", part, classes, images, hashes), manifest.list_sha256())
+    facts = _facts(folder, "data set", part, classes, images, hashes)
+    return Labelled(folder, images, facts, manifest.list_sha256(), None if originals else manifest.preprocessing)
 
 
 def _originals(files: list[DatasetFile], folder: Path) -> dict[DatasetFile, Path]:
