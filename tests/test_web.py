@@ -286,7 +286,7 @@ def test_a_full_disk_stops_recording_with_a_sentence_and_nothing_else(tmp_path: 
 
 
 def test_a_source_that_has_ended_is_alive_but_not_ready() -> None:
-    with running(source="demo:?loops=1&fps=100") as it:
+    with running(source="demo:?loops=1&stay=1&fps=100") as it:
         until(lambda: it.client.get("/api/status").json()["health"]["camera"] == "ended")
         assert it.client.get("/healthz").json() == {"alive": True}
         answer = it.client.get("/readiness")

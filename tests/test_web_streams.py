@@ -26,7 +26,7 @@ PART = re.compile(rb"((?:[A-Za-z-]+: [^\r\n]+\r\n)+)\r\n")
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Running]:
-    with running() as it:
+    with running(source="demo:?stay=1") as it:
         until(lambda: it.station.judged.value)
         yield it
 
@@ -94,14 +94,22 @@ def pictures(it: Running) -> Iterator[Iterator[tuple[dict[str, str], bytes]]]:
 
 
 def test_verdicts_follow_the_source_and_health_comes_each_second(shared: Running) -> None:
+    ids: list[int] = []
+    labels: set[str] = set()
+    healths = 0
+    began_s = time.monotonic()
     with events(shared) as stream:
-        got = list(islice(stream, 16))
-    verdicts = [content for name, content in got if name == "verdict"]
-    ids = [verdict["frame_id"] for verdict in verdicts]
+        for name, content in islice(stream, 200):
+            if name == "verdict":
+                assert content.keys() >= {"consensus", "boxes", "outlines", "frame", "quality"}
+                ids.append(content["frame_id"])
+                labels.add(content["label"])
+            healths += name == "health"
+            if {"Cancer", "Normal"} <= labels and healths > 1:
+                break
+    assert {"Cancer", "Normal"} <= labels
     assert ids == sorted(set(ids))
-    assert {verdict["label"] for verdict in verdicts} == {"Cancer", "Normal"}
-    assert verdicts[0].keys() >= {"consensus", "boxes", "outlines", "frame", "quality"}
-    assert 1 <= sum(name == "health" for name, _ in got) <= 4
+    assert 2 <= healths <= time.monotonic() - began_s + 1
 
 
 def test_what_happens_is_told_once_to_who_looks(shared: Running) -> None:
@@ -199,7 +207,7 @@ def test_a_viewer_that_takes_nothing_is_cut_off_and_the_others_see_on() -> None:
 
 
 def test_a_viewer_that_leaves_is_forgotten_though_nothing_is_sent() -> None:
-    with running(source="demo:?loops=1&fps=100") as it:
+    with running(source="demo:?loops=1&stay=1&fps=100") as it:
         until(lambda: it.station.health().camera == "ended")
         with peer(it, "/api/view.mjpeg") as viewer:
             until(lambda: viewers(it) == 1)

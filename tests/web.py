@@ -46,7 +46,7 @@ def load(bundle: Path) -> Classifier:
 def running(
     folder: Path | None = None,
     *,
-    source: str = "demo:",
+    source: str = "demo:?stay=1",
     camera: Callable[[Callable[[str], None]], Camera] | None = None,
     bundle: Path | None = None,
     bundle_folder: Path | None = None,
