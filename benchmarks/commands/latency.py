@@ -95,10 +95,14 @@ def command(
 
     from benchmarks.latency import PRESETS, measure_latency
     from benchmarks.results import check_output, write_results
-    from edge_app.bundle import default_bundle_path
+    from edge_app.bundle import default_bundle_path, open_bundle
 
     if frames and sizes:
         raise click.UsageError("--frames have their own size; leave out --size")
+    paths = bundles or (default_bundle_path(),)
+    # what can go wrong does so now, not when frames were drawn and hours went by
+    for path in paths:
+        open_bundle(path)
     if output:
         check_output(output)
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True)
@@ -109,7 +113,7 @@ def command(
         reels = _reels(Path(folder), sizes or ((1280, 960),), frames, progress)
         bar = progress.add_task("starting", total=None)
         results = measure_latency(
-            bundles or (default_bundle_path(),),
+            paths,
             reels,
             threads=threads or [count for count in SWEEP if count <= len(os.sched_getaffinity(0))],
             minimum=PRESETS[preset],
