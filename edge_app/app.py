@@ -13,7 +13,8 @@ from edge_app.cameras import Camera, list_cameras, open_camera, source_uri, with
 from edge_app.classifier import Classifier
 from edge_app.errors import CameraError, StoreError, StoreFullError
 from edge_app.settings import Settings
-from edge_app.station import Judged, Station
+from edge_app.station import Station
+from edge_app.status import Judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,19 +11,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from edge_app.cameras import Camera, Control, Frame, Setting
 from edge_app.cameras.white_balance import gains_for_neutral
-from edge_app.classifier import Classifier, Verdict
-from edge_app.consensus import Consensus, Voting
+from edge_app.classifier import Classifier
+from edge_app.consensus import Voting
 from edge_app.errors import CameraError, LeukoscopeError, StationError, StoreError, StoreFullError
 from edge_app.newest import Newest, Rate
-from edge_app.overlay import outlines
+from edge_app.status import CameraState, Event, Health, Judged, RecordingState
 from edge_app.store import Record, Session, Store
 from edge_app.view import View
 
@@ -33,58 +32,6 @@ WATCH_EVERY_S = 0.5
 FORGET_RESTARTS_S = 3600
 LONGEST_PAUSE_S = 30
 _logger = logging.getLogger(__name__)
-
-CameraState = Literal["opening", "live", "lost", "ended"]
-RecordingState = Literal["off", "ready", "stopped"]
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened and that a person should know."""
-
-    at: datetime
-    text: str
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A frame, the verdict on it, and what the last frames agree on."""
-
-    frame: Frame
-    verdict: Verdict
-    consensus: Consensus
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the verdict's JSON, the consensus, and what to draw over the frame, in the frame's pixels."""
-        height, width = self.frame.image.shape[:2]
-        return self.verdict.as_json() | {
-            "consensus": vars(self.consensus),
-            "frame": {"width": width, "height": height},
-            "quality": self.verdict.quality.model_dump(),
-            "boxes": [cell.box for cell in self.verdict.cells],
-            "outlines": outlines(self.verdict.mask),
-        }
-
-
-@dataclass(frozen=True)
-class Health:
-    """How the station is. Rates in 1/s; frame_age_s: since the newest frame was had, None before the first."""
-
-    camera: CameraState
-    source: str
-    frame_age_s: float | None
-    captured_fps: float
-    judged_fps: float
-    inferring: bool
-    restarts: int
-    recording: RecordingState
-    recording_problem: str | None
-    failure: str | None
-
-    @property
-    def ready(self) -> bool:
-        """Whether frames are fresh and judged."""
-        return self.camera == "live" and self.inferring and self.failure is None
 
 
 class Station:

@@ -16,7 +16,8 @@ from edge_app.errors import BundleNotFoundError, CameraError, InferenceError, St
 from edge_app.preprocessing import Image
 from edge_app.runtimes import Executed, Logits
 from edge_app.smears import draw_smear
-from edge_app.station import FRESH_S, Judged, Station
+from edge_app.station import FRESH_S, Station
+from edge_app.status import Judged
 from edge_app.store import Filter, Session, open_store
 from tests.web import until
 

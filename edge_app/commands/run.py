@@ -56,7 +56,7 @@ def command(
     """
     from edge_app.app import running
     from edge_app.settings import load_settings
-    from edge_app.station import Judged
+    from edge_app.status import Judged
 
     settings = load_settings(
         file,

@@ -18,7 +18,8 @@ from edge_app.frozen import Frozen
 from edge_app.judging import REASONS
 from edge_app.manifest import INTENDED_USE
 from edge_app.overlay import scale_bar
-from edge_app.station import Event, Health, Station
+from edge_app.station import Station
+from edge_app.status import Event, Health
 from edge_app.store import Session
 from edge_app.view import picture_of
 from edge_app.web.choices import Choice

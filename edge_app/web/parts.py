@@ -11,7 +11,8 @@ from fastapi import Depends, Request
 
 from edge_app.board import Board, read_board
 from edge_app.errors import StationError
-from edge_app.station import Judged, Station
+from edge_app.station import Station
+from edge_app.status import Judged
 from edge_app.store import Store
 from edge_app.store.clock import Clock
 from edge_app.web.access import Access

@@ -1,0 +1,62 @@
+"""What the running app says of itself: the newest verdict, its health, and what has happened."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from edge_app.cameras import Frame
+from edge_app.classifier import Verdict
+from edge_app.consensus import Consensus
+from edge_app.overlay import outlines
+
+CameraState = Literal["opening", "live", "lost", "ended"]
+RecordingState = Literal["off", "ready", "stopped"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened and that a person should know."""
+
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A frame, the verdict on it, and what the last frames agree on."""
+
+    frame: Frame
+    verdict: Verdict
+    consensus: Consensus
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the verdict's JSON, the consensus, and what to draw over the frame, in the frame's pixels."""
+        height, width = self.frame.image.shape[:2]
+        return self.verdict.as_json() | {
+            "consensus": vars(self.consensus),
+            "frame": {"width": width, "height": height},
+            "quality": self.verdict.quality.model_dump(),
+            "boxes": [cell.box for cell in self.verdict.cells],
+            "outlines": outlines(self.verdict.mask),
+        }
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the station is. Rates in 1/s; frame_age_s: since the newest frame was had, None before the first."""
+
+    camera: CameraState
+    source: str
+    frame_age_s: float | None
+    captured_fps: float
+    judged_fps: float
+    inferring: bool
+    restarts: int
+    recording: RecordingState
+    recording_problem: str | None
+    failure: str | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether frames are fresh and judged."""
+        return self.camera == "live" and self.inferring and self.failure is None
