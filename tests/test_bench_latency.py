@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from benchmarks import latency
+from benchmarks import environment
 from benchmarks.commands.latency import print_latency
 from benchmarks.latency import PRESETS, measure_latency
 from benchmarks.reels import Reel, draw_reels, reels_of_files
@@ -158,8 +158,7 @@ def test_a_run_on_a_throttled_board_is_invalid(
 def test_a_run_on_an_emulated_processor_is_invalid(
     tiny: Path, reels: list[Reel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = latency.read_environment
-    monkeypatch.setattr(latency, "read_environment", lambda: real().replace(emulated=True))
+    monkeypatch.setattr(environment, "is_emulated", lambda *_: True)
     (run,) = measure_latency([tiny], reels[:1], threads=[1], minimum=BRIEF, repeats=1).runs
     assert any("emulated" in reason for reason in run.invalid)
 
@@ -226,8 +225,8 @@ def test_the_command_writes_a_file_and_prints_the_same_as_json(tiny: Path, tmp_p
     (tmp_path / "frames").mkdir()
     draw_cells(tmp_path / "frames" / "1.png", 4, seed=1, side=128)
     output = tmp_path / "results.json"
-    arguments = ["--frames", tmp_path / "frames", "--preset", "rapid", "--repeats", "1", "--threads", "1,2"]
-    result = call(tiny, *arguments, "--output", output, "--json")
+    arguments = ["--preset", "rapid", "--repeats", "1", "--threads", "1,2", "--json"]
+    result = call(tiny, "--frames", tmp_path / "frames", "--output", output, *arguments)
     assert result.exit_code == 0, result.output
     found = read_results(output)
     assert isinstance(found, LatencyResults)
@@ -243,7 +242,7 @@ def test_what_is_printed_for_a_person_says_what_is_invalid_and_why(capsys: pytes
     print_latency(latency_results(latency_run(facts("fast")), invalid))
     said = capsys.readouterr().out
     for words in (
-        "fast\n",
+        "fast  ",
         "slow INVALID",
         "invalid: the board was slowed down: throttled",
         "frame 1280x960 to verdict (prepare",
