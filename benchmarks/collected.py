@@ -1,6 +1,5 @@
 """What the processes of one configuration told, and the record that is made of it."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,11 +62,9 @@ class Configuration:
     executed: Executed | None = None
     load_ms: list[float] = field(default_factory=list)
     first_inference_ms: list[float] = field(default_factory=list)
-    first_verdict_ms: list[float] = field(default_factory=list)
-    memory: defaultdict[FrameSize, list[float]] = field(default_factory=lambda: defaultdict(list))
-    measured: defaultdict[tuple[Case, FrameSize | None], list[Measured]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    first_verdict_ms: dict[FrameSize, list[float]] = field(default_factory=dict)
+    memory: dict[FrameSize, list[float]] = field(default_factory=dict)
+    measured: dict[tuple[Case, FrameSize | None], list[Measured]] = field(default_factory=dict)
     sustained: Sustained | None = None
     conditions: list[Conditions] = field(default_factory=list)
 
@@ -82,12 +79,14 @@ class Configuration:
             self.load_ms.append(event["load_ms"])
             self.first_inference_ms.append(event["first_inference_ms"])
         elif kind == "cold":
-            self.first_verdict_ms.append(event["first_verdict_ms"])
+            size = FrameSize.model_validate(event["size"])
+            self.first_verdict_ms.setdefault(size, []).append(event["first_verdict_ms"])
             if event["peak_memory_bytes"] is not None:
-                self.memory[FrameSize.model_validate(event["size"])].append(event["peak_memory_bytes"])
+                self.memory.setdefault(size, []).append(event["peak_memory_bytes"])
         elif kind == "measured" and event["stages"]:
-            size = FrameSize.model_validate(event["size"]) if event["size"] else None
-            self.measured[event["case"], size].append(Measured(event["frames"], event["stages"], power))
+            of_frame = FrameSize.model_validate(event["size"]) if event["size"] else None
+            measured = Measured(event["frames"], event["stages"], power)
+            self.measured.setdefault((event["case"], of_frame), []).append(measured)
 
     def run(self, minimum: Minimum, repeats: int, emulated: bool) -> LatencyRun | None:
         """Return the record of this configuration, None when nothing was measured; repeats: how many were asked for."""
@@ -102,7 +101,7 @@ class Configuration:
             executed=self.executed,
             load_ms=Once.of(self.load_ms),
             first_inference_ms=Once.of(self.first_inference_ms),
-            first_verdict_ms=Once.of(self.first_verdict_ms),
+            first_verdict_ms=Once.of(next(iter(self.first_verdict_ms.values()))),
             measurements=tuple(measurements),
             sustained=self.sustained,
             conditions=tuple(self.conditions),

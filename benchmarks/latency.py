@@ -185,7 +185,7 @@ class _Bench:
             seconds=self._minimum.seconds if seconds is None else seconds,
             warm_ups=WARM_UPS,
         )
-        command = [sys.executable, "-m", "benchmarks.latency_process", json.dumps(asdict(job))]
+        command = [sys.executable, "-P", "-m", "benchmarks.latency_process", json.dumps(asdict(job))]
         with (
             tempfile.TemporaryFile("w+", errors="replace") as messages,
             # in a session of its own: the terminal's Ctrl-C is for this process, which passes it on

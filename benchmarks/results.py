@@ -211,7 +211,7 @@ class LatencyRun(Frozen):
     """One configuration: a bundle at a number of threads (as asked; `executed.threads` is what the library says).
 
     load_ms: from the bundle's files to a runtime that can infer. first_inference_ms: the first query after it.
-    first_verdict_ms: from the start of the process to the first verdict, in a process of its own.
+    first_verdict_ms: from the start of a process of its own to its first verdict, of a frame of the smallest size.
     invalid: why no figure of this run may be compared with another; empty when it may.
     """
 
