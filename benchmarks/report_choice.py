@@ -1,5 +1,6 @@
 """Which configuration to take: the Pareto front, limits, and a recommendation in plain words."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -59,7 +60,7 @@ def pareto_front(candidates: Sequence[Candidate], cost: AxisName, gain: AxisName
         for each in candidates
         if (cost_value := AXES[cost].of(each)) is not None and (gain_value := AXES[gain].of(each)) is not None
     ]
-    front, best_loss, cost_of_best = [], float("inf"), float("inf")
+    front, best_loss, cost_of_best = [], math.inf, math.inf
     for cost_value, loss, each in sorted(known, key=lambda entry: entry[:2]):
         if loss < best_loss or (loss, cost_value) == (best_loss, cost_of_best):
             front.append(each)
@@ -87,7 +88,7 @@ def choose(candidates: Sequence[Candidate], limits: Limits) -> Choice:
 
     Candidates that are invalid, or whose accuracy or latency is not known, are never taken.
     """
-    able = [each for each in candidates if not each.invalid and AXES["accuracy"].of(each) and AXES["latency"].of(each)]
+    able = [each for each in candidates if not each.invalid and not broken(each, {"accuracy": 0, "latency": math.inf})]
     if not able:
         return Choice(None, ("No run is valid and has both a latency and an accuracy: measure again.",))
     fitting = [each for each in able if not broken(each, limits)]
@@ -101,9 +102,7 @@ def choose(candidates: Sequence[Candidate], limits: Limits) -> Choice:
                 "Ease a limit, or measure another bundle, number of threads or device.",
             ),
         )
-    best = min(
-        fitting, key=lambda each: (-_accuracy(each), _latency(each), each.memory_mb or float("inf"), each.number)
-    )
+    best = min(fitting, key=lambda each: (-_accuracy(each), _latency(each), each.memory_mb or math.inf, each.number))
     return Choice(best, tuple(_reasons(best, fitting, able, limits)))
 
 
@@ -117,7 +116,11 @@ def in_words(limits: Limits) -> str:
 
 def _reasons(best: Candidate, fitting: list[Candidate], able: list[Candidate], limits: Limits) -> list[str]:
     figure, latency = best.figures["accuracy"], AXES["latency"]
-    interval = f" (95 % interval {figure.low:.1%} to {figure.high:.1%})" if figure.low and figure.high else ""
+    interval = (
+        f" (95 % interval {figure.low:.1%} to {figure.high:.1%})"
+        if figure.low is not None and figure.high is not None
+        else ""
+    )
     meeting = f" Meeting the limits ({in_words(limits)}): {len(fitting)}." if limits else ""
     reasons = [
         f"Take {best.name}.",

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.report import Candidate, Collected
-from benchmarks.report_choice import AXES, COSTS, AxisName, Limits, choose, in_words, pareto_front
+from benchmarks.report_choice import AXES, COSTS, AxisName, Limits, broken, choose, pareto_front
 from benchmarks.report_svg import Line, Point, curves, scatter
-from benchmarks.report_tables import Column, Table, accuracy_table, latency_table, peers_table
+from benchmarks.report_tables import Column, Table, accuracy_table, invalid_table, latency_table, peers_table
 
 MOST_LINES = 12  # of one plot; more can't be told apart
 
@@ -35,6 +35,14 @@ def sections(collected: Collected, limits: Limits) -> list[Section]:
     result = _comparisons(collected, limits)
     if collected.candidates:
         result.append(_runs(collected.candidates))
+    if any(each.invalid for each in collected.candidates):
+        result.append(
+            Section(
+                "Invalid runs",
+                text=("They are shown with the reason, and nothing is concluded from them: measure them again.",),
+                table=invalid_table(collected.candidates),
+            )
+        )
     if any(each.run.sustained for each in collected.candidates):
         result.append(_sustained(collected.candidates))
     if collected.accuracies:
@@ -83,12 +91,9 @@ def _comparisons(collected: Collected, limits: Limits) -> list[Section]:
             Section(
                 "Recommendation" if len(groups) == 1 else f"Recommendation for frames of {size}, by {basis}",
                 advice=choice.reasons,
-                text=(
-                    f"Limits: {in_words(limits) or 'none were given'}. Compared are frames of {size} pixels, and "
-                    f"accuracy on the same images: {basis}.",
-                ),
+                text=(f"Compared are frames of {size} pixels, and accuracy on the same images: {basis}.",),
                 plots=tuple(plots),
-                table=_key(candidates),
+                table=_key(candidates, limits),
             )
         )
     return result
@@ -113,10 +118,24 @@ def _front_caption(candidates: Sequence[Candidate], cost: AxisName) -> str:
     return f"Accuracy against {AXES[cost].title}. On the Pareto front, where none is better at no more: {numbers}."
 
 
-def _key(candidates: Sequence[Candidate]) -> Table:
-    return Table(
-        (Column("#"), Column("configuration", False)), tuple((str(each.number), each.name) for each in candidates)
+def _key(candidates: Sequence[Candidate], limits: Limits) -> Table:
+    """Return what the numbers in the plots mean, and which of them meet the limits."""
+    front = pareto_front(candidates, "latency")
+    columns = ("#", "configuration", "p90 ms", "memory MB", "accuracy", "on the front of latency", "limits")
+    rows = (
+        (
+            str(each.number),
+            each.name,
+            *(
+                "" if (value := AXES[axis].of(each)) is None else f"{value:{form}}"
+                for axis, form in (("latency", ".1f"), ("memory", ".0f"), ("accuracy", ".1%"))
+            ),
+            "yes" if each in front else "",
+            "; ".join(broken(each, limits)) or ("met" if limits else "none"),
+        )
+        for each in candidates
     )
+    return Table(tuple(Column(title, title not in ("configuration", "limits")) for title in columns), tuple(rows))
 
 
 def _runs(candidates: Sequence[Candidate]) -> Section:
@@ -134,10 +153,10 @@ def _runs(candidates: Sequence[Candidate]) -> Section:
             )
         )
     return Section(
-        "All runs",
+        "All valid runs",
         text=(
             "Single stream, from a frame in memory to its verdict. Figures are the median of the repeats; spread is "
-            "the range of their p90 over its median. INVALID runs are shown with the reason, and never ranked.",
+            "the range of their p90 over its median.",
         ),
         plots=tuple(plots),
         table=latency_table(candidates),
@@ -174,7 +193,7 @@ def _sustained(candidates: Sequence[Candidate]) -> Section:
         rows.append(
             (
                 str(each.number),
-                each.name,
+                f"{each.name} (INVALID)" if each.invalid else each.name,
                 f"{ends[-1]:.0f} of {sustained.minutes_asked:.0f}",
                 f"{minutes[0].times.p90_ms:.1f}",
                 f"{minutes[-1].times.p90_ms:.1f}",

@@ -12,6 +12,7 @@ from html import escape
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 62, 44, 16, 48
 SERIES_COLOURS = 8
+LARGEST_LINEAR_RATIO = 8
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,23 @@ class Scale:
     high: float
     first_pixel: float
     last_pixel: float
+    logarithmic: bool = False
 
     def __call__(self, value: float) -> float:
         """Return the pixel of a value."""
-        share = (value - self.low) / (self.high - self.low)
+        if self.logarithmic:
+            share = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
         return round(self.first_pixel + share * (self.last_pixel - self.first_pixel), 1)
 
     @property
     def ticks(self) -> list[float]:
-        """Return four to nine round values within the scale."""
+        """Return round values within the scale: four to nine, or on a logarithmic one 1, 2 and 5 of each decade."""
+        if self.logarithmic:
+            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
+            values = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
+            return [value for value in values if self.low <= value <= self.high]
         span = self.high - self.low
         step = 10 ** math.floor(math.log10(span / 4))
         step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 8)
@@ -66,7 +75,7 @@ class Scale:
 def scatter(points: Sequence[Point], front: Sequence[tuple[float, float]], x_title: str, y_title: str) -> str:
     """Return numbered points, and the front as steps from its cheapest point on (to the right: no better is known)."""
     xs, ys = [each.x for each in points], [value for each in points for value in (each.y, each.low, each.high)]
-    across, up = _across([0.0, *xs]), _up([value for value in ys if value is not None])
+    across, up = _cheap_to_dear(xs), _up([value for value in ys if value is not None])
     parts = [_frame(across, up, x_title, y_title)]
     if front:
         path = f"M{across(front[0][0])} {up.first_pixel}V{up(front[0][1])}"
@@ -91,10 +100,10 @@ def scatter(points: Sequence[Point], front: Sequence[tuple[float, float]], x_tit
 def curves(lines: Sequence[Line], x_title: str, y_title: str, *, from_zero: bool = True) -> str:
     """Return numbered lines; the numbers stand at their right ends."""
     ys = [y for line in lines for y in line.ys]
-    across = _across([x for line in lines for x in line.xs], margin=0)
+    across = _along([x for line in lines for x in line.xs])
     up = _up([0.0, *ys] if from_zero else ys)
     parts = [_frame(across, up, x_title, y_title)]
-    places = _apart([(up(line.ys[-1]), line.number) for line in lines])
+    places = _apart([(up(line.ys[-1]), line.number) for line in lines if not line.dashed])
     for line in lines:
         spots = [(across(x), up(y)) for x, y in zip(line.xs, line.ys, strict=True)]
         path = "M" + "L".join(f"{x} {y}" for x, y in spots)
@@ -113,10 +122,17 @@ def curves(lines: Sequence[Line], x_title: str, y_title: str, *, from_zero: bool
     return _svg(parts, f"{y_title} against {x_title}")
 
 
-def _across(values: Sequence[float], margin: float = 0.08) -> Scale:
+def _cheap_to_dear(costs: Sequence[float]) -> Scale:
+    """Return a scale for costs, logarithmic where they differ by more than a linear one can show."""
+    low, high = min(costs), max(costs)
+    if 0 < low * LARGEST_LINEAR_RATIO < high:
+        return Scale(low / 1.25, high * 1.25, LEFT, WIDTH - RIGHT, logarithmic=True)
+    return Scale(0.0, 1.08 * high or 1.0, LEFT, WIDTH - RIGHT)
+
+
+def _along(values: Sequence[float]) -> Scale:
     low, high = min(values), max(values)
-    reach = (high - low) or abs(high) or 1.0
-    return Scale(low, high + (margin * reach if high > low else reach), LEFT, WIDTH - RIGHT)
+    return Scale(low, high if high > low else low + 1, LEFT, WIDTH - RIGHT)
 
 
 def _up(values: Sequence[float]) -> Scale:
@@ -149,10 +165,10 @@ def _frame(across: Scale, up: Scale, x_title: str, y_title: str) -> str:
 
 
 def _apart(places: Sequence[tuple[float, int]]) -> dict[int, float]:
-    """Return where labels at the given heights go so that none covers another, by number."""
-    result, last = {}, float("-inf")
-    for y, number in sorted(places):
-        last = max(y, last + 13)
+    """Return where labels at the given heights go so that none covers another, by number; from the lowest one up."""
+    result, last = {}, float("inf")
+    for y, number in sorted(places, reverse=True):
+        last = min(y, last - 13)
         result[number] = last
     return result
 

@@ -44,13 +44,11 @@ class Table:
 
 
 def latency_table(candidates: Sequence[Candidate]) -> Table:
-    """Return a row for each candidate; an invalid one says why in the last column."""
+    """Return a row for each candidate that is valid."""
     columns = (
         Column("#"),
-        Column("device", False),
-        Column("bundle", False),
+        Column("configuration", False),
         Column("executed", False),
-        Column("threads"),
         Column("frame"),
         Column("p50 ms"),
         Column("p90 ms"),
@@ -61,16 +59,28 @@ def latency_table(candidates: Sequence[Candidate]) -> Table:
         Column("memory MB"),
         Column("bundle MB"),
         Column("energy J"),
-        Column("accuracy", False),
-        Column("sensitivity", False),
-        Column("specificity", False),
-        Column("remarks", False),
+        Column("accuracy"),
+        Column("sensitivity"),
+        Column("specificity"),
     )
-    return Table(
-        columns,
-        tuple(_latency_row(each) for each in candidates),
-        frozenset(index for index, each in enumerate(candidates) if each.invalid),
+    return Table(columns, tuple(_latency_row(each) for each in candidates if not each.invalid))
+
+
+def invalid_table(candidates: Sequence[Candidate]) -> Table:
+    """Return a row for each candidate that is not valid, and why it is not."""
+    columns = (Column("#"), Column("configuration", False), Column("frame"), Column("p50 ms"), Column("p90 ms"))
+    rows = tuple(
+        (
+            str(each.number),
+            each.name,
+            str(each.size or ""),
+            *(f"{getattr(each.total.median, name):.1f}" if each.total else "" for name in ("p50_ms", "p90_ms")),
+            f"INVALID: {'; '.join(each.invalid)}",
+        )
+        for each in candidates
+        if each.invalid
     )
+    return Table((*columns, Column("why", False)), rows, frozenset(range(len(rows))))
 
 
 def latency_csv(candidates: Sequence[Candidate]) -> str:
@@ -220,15 +230,11 @@ def peers_table(results: PeersResults) -> Table:
 
 def _latency_row(each: Candidate) -> tuple[str, ...]:
     total, executed = each.total, each.run.executed
-    remarks = [f"INVALID: {reason}" for reason in each.invalid]
-    if not each.bundle.certified:
-        remarks.append("not certified")
+    figures = [each.figures.get(name) for name in ("accuracy", "recall", "specificity")]
     return (
         str(each.number),
-        each.device,
-        each.bundle.name,
+        each.name if each.bundle.certified else f"{each.name} (not certified)",
         f"{executed.library} {executed.version}, {executed.precision}",
-        str(each.run.threads),
         str(each.size or ""),
         *(f"{getattr(total.median, name):.1f}" if total else "" for name in ("p50_ms", "p90_ms", "p99_ms")),
         f"{total.spread:.0%}" if total else "",
@@ -237,8 +243,7 @@ def _latency_row(each: Candidate) -> tuple[str, ...]:
         f"{each.memory_mb:.0f}" if each.memory_mb is not None else "",
         f"{each.bundle.bundle_bytes / 1e6:.1f}",
         f"{each.energy_j:.3f}" if each.energy_j is not None else "",
-        *(_share(each.figures.get(name)) for name in ("accuracy", "recall", "specificity")),
-        "; ".join(remarks),
+        *(f"{figure.value:.1%}" if figure else "" for figure in figures),
     )
 
 

@@ -6,6 +6,7 @@ import click
 
 from benchmarks.latency import PRESETS
 from benchmarks.peers_results import PeersResults
+from benchmarks.report_tables import peers_table
 from benchmarks.results import PresetName
 from edge_app.errors import InputError
 from edge_app.preprocessing import Image
@@ -68,30 +69,16 @@ def command(
             raise InputError(
                 f"{output} can't be written ({error.strerror}); name a file in a folder of yours"
             ) from None
-    click.echo(text if as_json else table(results), nl=False)
+    click.echo(text if as_json else _show(results), nl=False)
 
 
-def table(results: PeersResults) -> str:
-    """Return the figures as a Markdown table, with what could not be measured below it."""
-    reference = results.runs[0].way
-    lines = [
-        f"{results.frames} frames{f' of {results.size} pixels' if results.size else ''}, {results.rounds} rounds on "
-        f"{results.environment.device}; × is relative to {reference}.",
-        "",
-        "| way | frame → verdict, p50 | p90 | × | process start → first verdict | × | peak memory | × | same label |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for run in results.runs:
-        times, ratios = run.frame.median, run.ratios
-        lines.append(
-            f"| {run.title}{f', {run.bundle}' if run.bundle else ''} | {times.p50_ms:.1f} ms | {times.p90_ms:.1f} ms | "
-            f"{ratios.frame:.2f} | {run.first_verdict_ms.median / 1e3:.2f} s | {ratios.first_verdict:.2f} | "
-            f"{run.peak_memory_bytes.median / 1e6:.0f} MB | {ratios.peak_memory:.2f} | "
-            f"{run.same_label} of {run.compared} |"
-        )
-    lines += ["", *(f"{each.title}: {each.reason}" for each in results.not_measured)]
-    lines += [f"INVALID: {reason}" for reason in results.invalid]
-    return "\n".join(lines) + "\n"
+def _show(results: PeersResults) -> str:
+    """Return the figures as a table in Markdown, and what they stand on."""
+    size = f" of {results.size} pixels" if results.size else ""
+    return (
+        f"{results.frames} frames{size}, {results.rounds} rounds on {results.environment.device}; × is relative to the "
+        f"first row.\n\n{peers_table(results).markdown()}"
+    )
 
 
 def _read(path: Path) -> list[Image]:
