@@ -77,7 +77,7 @@ class Monitor:
 def mean_watts(samples: list[Sample]) -> float | None:
     """Return the mean power of some samples; None where none tells it."""
     told = [sample.watts for sample in samples if sample.watts is not None]
-    return sum(told) / len(told) if told else None
+    return max(0.0, sum(told) / len(told)) if told else None  # an idle rail may read a little below nothing
 
 
 def read_conditions(seconds: float, root: Path = Path("/")) -> Conditions:

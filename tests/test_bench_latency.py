@@ -243,15 +243,20 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("brief")
-def test_the_command_writes_a_file_and_prints_the_same_as_json(tiny: Path, tmp_path: Path) -> None:
+def test_the_command_writes_a_file_and_prints_the_same_as_json(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))
     (tmp_path / "frames").mkdir()
     draw_cells(tmp_path / "frames" / "1.png", 4, seed=1, side=128)
     output = tmp_path / "results.json"
     arguments = ["--preset", "rapid", "--repeats", "1", "--threads", "1,2", "--json"]
     result = call(tiny, "--frames", tmp_path / "frames", "--output", output, *arguments)
     assert result.exit_code == 0, result.output
+    assert "other programs keep this device busy (load 99.0" in result.stderr
     found = read_results(output)
     assert isinstance(found, LatencyResults)
+    assert found.runs[0].conditions[0].load == 99
     assert (found.preset, found.frames, found.minimum) == ("rapid", "files", BRIEF)
     assert [run.threads for run in found.runs] == [1, 2]
     assert {each.size for each in found.runs[0].measurements} == {None, FrameSize(width=128, height=128)}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.results import LatencyResults, Measurement, PresetName
 
 SWEEP = (1, 2, 4)
+BUSY = 0.5  # of the cores, by the load of the last minute
 
 
 def _threads(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:  # noqa: ARG001
@@ -88,7 +89,7 @@ def command(
     """Time bundles on this device: the model alone, the library's bare call, and from frame to verdict.
 
     Without a bundle, the shipped one. Ctrl-C ends it and keeps what was measured, marked as too short. End other
-    programs before: they are measured with it.
+    programs before: they are measured with it. The preparation of frames always uses all cores.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -105,6 +106,13 @@ def command(
         open_bundle(path)
     if output:
         check_output(output)
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    if load > BUSY * cores:
+        click.echo(
+            f"warning: other programs keep this device busy (load {load:.1f} on {cores} cores) and are measured with "
+            "it; end them first",
+            err=True,
+        )
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True)
     with (
         tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder,
@@ -115,7 +123,7 @@ def command(
         results = measure_latency(
             paths,
             reels,
-            threads=threads or [count for count in SWEEP if count <= len(os.sched_getaffinity(0))],
+            threads=threads or [count for count in SWEEP if count <= cores],
             minimum=PRESETS[preset],
             repeats=repeats,
             preset=preset,
