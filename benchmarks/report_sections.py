@@ -121,15 +121,13 @@ def _front_caption(candidates: Sequence[Candidate], cost: AxisName) -> str:
 def _key(candidates: Sequence[Candidate], limits: Limits) -> Table:
     """Return what the numbers in the plots mean, and which of them meet the limits."""
     front = pareto_front(candidates, "latency")
+    forms: tuple[tuple[AxisName, str], ...] = (("latency", ".1f"), ("memory", ".0f"), ("accuracy", ".1%"))
     columns = ("#", "configuration", "p90 ms", "memory MB", "accuracy", "on the front of latency", "limits")
     rows = (
         (
             str(each.number),
             each.name,
-            *(
-                "" if (value := AXES[axis].of(each)) is None else f"{value:{form}}"
-                for axis, form in (("latency", ".1f"), ("memory", ".0f"), ("accuracy", ".1%"))
-            ),
+            *("" if (value := AXES[axis].of(each)) is None else f"{value:{form}}" for axis, form in forms),
             "yes" if each in front else "",
             "; ".join(broken(each, limits)) or ("met" if limits else "none"),
         )
