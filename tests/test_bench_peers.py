@@ -10,7 +10,6 @@ from click.testing import CliRunner, Result
 from benchmarks.latency import PRESETS
 from benchmarks.peers import measure
 from benchmarks.peers_pipelines import Image, Question, by_hand, opencv_dnn, segment
-from benchmarks.peers_results import PeersResults
 from benchmarks.report import collect
 from benchmarks.report_page import html, markdown
 from benchmarks.report_sections import sections
@@ -181,7 +180,16 @@ def test_all_ways_are_measured_in_one_run_and_those_that_can_not_be_are_named(
     for number, frame in enumerate(FRAMES):
         cv2.imwrite(str(tmp_path / "frames" / f"{number}.png"), frame)
     output = tmp_path / "peers.json"
-    options = ["--rounds", "1", "--preset", "rapid", "--frames", tmp_path / "frames", "--output", output]
+    options: list[str | Path] = [
+        "--rounds",
+        "1",
+        "--preset",
+        "rapid",
+        "--frames",
+        tmp_path / "frames",
+        "--output",
+        output,
+    ]
     done = call(*bundles, "--run", run, *options)
     assert done.exit_code == 0, done.output
     assert "| the study's steps, through a file |" in done.stdout
