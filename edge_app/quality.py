@@ -65,10 +65,10 @@ def measure(small: Image, prepared: Prepared) -> Quality:
         focus=_variance(cv2.Laplacian(green, cv2.CV_16S)) / max(_variance(green), 1.0),
         brightness=_percentile(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), 0.95),
         clipped=cv2.countNonZero(cv2.inRange(small, (CLIPPED_LEVEL,) * 3, (255, 255, 255))) / (height * width),
-        tint_a=tint_a,
-        tint_b=tint_b,
-        stain_hue=hue if is_stained else None,
-        stain_saturation=saturation if is_stained else None,
+        tint_a=min(tint_a, 255.0),
+        tint_b=min(tint_b, 255.0),
+        stain_hue=min(hue, 179.0) if is_stained else None,
+        stain_saturation=min(saturation, 255.0) if is_stained else None,  # a mean of many 255 may come out above
     )
 
 

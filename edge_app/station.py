@@ -152,7 +152,7 @@ class Station:
             frame_age_s=age_s,
             captured_fps=self._captured.per_second(),
             judged_fps=self._judgements.per_second(),
-            inferring=self._worker.busy_s() < self._infer_timeout_s,
+            inferring=self._worker.is_alive() and self._worker.busy_s() < self._infer_timeout_s,
             restarts=len(self._restarts),
             recording=recording,
             recording_problem=self._recording_problem,
@@ -379,6 +379,11 @@ class _Worker(threading.Thread):
                 station._judge(station.classifier, frame, self)
             except LeukoscopeError as error:
                 self.problem = str(error)
+                return
+            except Exception as error:
+                # a fault of ours: a worker that ended unseen would leave the page showing an old verdict as alive
+                _logger.exception("judging failed")
+                self.problem = f"judging failed ({type(error).__name__}: {error})"
                 return
             finally:
                 self._since = None

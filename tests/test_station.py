@@ -130,6 +130,24 @@ def test_a_runtime_that_fails_on_a_picture_is_replaced_too() -> None:
         assert any("the model broke" in event.text for event in running.events)
 
 
+def test_a_fault_of_ours_while_judging_is_told_and_the_worker_replaced() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("not foreseen")
+
+    with station(Shown(), loader(fail, 1)) as running:
+        until(lambda: running.health().restarts == 1)
+        until(lambda: running.health().judged_fps > 0)
+        assert any("judging failed (ZeroDivisionError: not foreseen)" in event.text for event in running.events)
+
+
+def test_a_picture_of_full_purple_is_judged() -> None:
+    """A mean over many pixels of 255 may come out a little above 255."""
+    purple = np.full((360, 640, 3), (255, 0, 150), np.uint8)
+    with station(Shown(purple)) as running:
+        until(lambda: running.judged.value)
+        assert running.health().restarts == 0
+
+
 def test_after_too_many_restarts_the_station_gives_up_and_says_why() -> None:
     def fail() -> None:
         raise InferenceError("the model broke")
