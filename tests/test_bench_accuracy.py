@@ -188,7 +188,11 @@ def test_one_that_is_interrupted_keeps_the_bundles_that_judged_everything(datase
         if name == "silent" and done < total:
             os.kill(os.getpid(), signal.SIGINT)
 
-    found = measure_accuracy([SHIPPED, silent], dataset, on_progress=on_progress)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    try:
+        found = measure_accuracy([SHIPPED, silent], dataset, on_progress=on_progress)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert [run.bundle.sha256 for run in found.runs] == [open_bundle(SHIPPED).sha256]
     with pytest.raises(KeyboardInterrupt):
         measure_accuracy([silent], dataset, on_progress=on_progress)
