@@ -152,8 +152,7 @@ class Station:
             frame_age_s=age_s,
             captured_fps=self._captured.per_second(),
             judged_fps=self._judgements.per_second(),
-            inferring=(self._worker.is_alive() or self._camera_ended)
-            and self._worker.busy_s() < self._infer_timeout_s,
+            inferring=(self._worker.is_alive() or self._camera_ended) and self._worker.busy_s() < self._infer_timeout_s,
             restarts=len(self._restarts),
             recording=recording,
             recording_problem=self._recording_problem,
