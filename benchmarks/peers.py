@@ -73,7 +73,7 @@ def measure(
     """
     record = read_run(run)
     question = _question(bundles, record.weights_sha256)
-    started_at, invalid = datetime.now(UTC), set[str]()
+    started_at, load, invalid = datetime.now(UTC), os.getloadavg()[0], set[str]()
     with TemporaryDirectory(prefix="leukoscope-peers-") as name:
         folder = Path(name)
         shutil.copy(run / "weights.pt", folder / "weights.pt")
@@ -100,6 +100,8 @@ def measure(
                 raise
             invalid.add(f"stopped after {whole} of {rounds} rounds")
     environment = read_environment()
+    if environment.emulated:
+        invalid.add("emulated: the times say nothing of the device")
     return PeersResults(
         environment=environment.replace(libraries=environment.libraries | _versions()),
         started_at=started_at,
@@ -107,6 +109,7 @@ def measure(
         weights_sha256=record.weights_sha256,
         frames=len(frames),
         size=_common_size(frames),
+        load=load,
         minimum=minimum,
         rounds_asked=rounds,
         rounds=whole,

@@ -48,7 +48,8 @@ class NotMeasured(Frozen):
 class PeersResults(Frozen):
     """All ways on one device; the first of `runs` is the reference.
 
-    size: of the frames, null where they differ. minimum: queries and seconds of each way, over all rounds. invalid: why
+    size: of the frames, null where they differ. load: processes that ran or waited before the first round, the kernel's
+    mean of the last minute. minimum: queries and seconds of each way, over all rounds. invalid: why
     no figure of this file may be compared with another; empty when it may.
     """
 
@@ -60,6 +61,7 @@ class PeersResults(Frozen):
     weights_sha256: Sha256
     frames: Annotated[int, Field(ge=1)]
     size: FrameSize | None
+    load: Positive
     minimum: Minimum
     rounds_asked: Annotated[int, Field(ge=1)]
     rounds: Annotated[int, Field(ge=1)]

@@ -64,7 +64,7 @@ def sections(collected: Collected, limits: Limits) -> list[Section]:
                 f"One interleaved run of {each.rounds} rounds, a fresh process for each way in each, on {each.frames} "
                 f"frames{f' of {each.size} pixels' if each.size else ''} with the same weights. × is relative to the "
                 "first row, the median of the rounds' own ratios. The bare runtime call begins with an input that was "
-                "prepared already.",
+                f"prepared already. Load of the device before: {each.load:.1f} on {each.environment.cores} cores.",
             ),
             table=peers_table(each),
         )
