@@ -25,7 +25,7 @@ MAX_BYTES = 2**28
 Case = Literal["bare", "model", "frame"]
 Stage = Literal["prepare", "infer", "judge", "total"]
 PresetName = Literal["normal", "quick", "rapid"]
-PerturbationKind = Literal["blur", "brightness", "white-balance", "noise"]
+PerturbationKind = Literal["blur", "brightness", "white-balance", "noise", "stain", "illumination", "jpeg"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(ge=0)]
 

@@ -39,7 +39,7 @@ WORST = 10  # mistakes that are listed
 @click.option(
     "--perturb",
     "kinds",
-    type=click.Choice(["blur", "brightness", "white-balance", "noise"]),
+    type=click.Choice(["blur", "brightness", "white-balance", "noise", "stain", "illumination", "jpeg"]),
     multiple=True,
     help="Judge the images made worse too, at three strengths; may be repeated.",
 )
