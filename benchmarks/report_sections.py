@@ -1,33 +1,15 @@
-"""What a report says, section by section; `benchmarks.report_page` writes it down as HTML and Markdown."""
+"""What a report says, section by section; `benchmarks.page` writes it down as HTML and Markdown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from benchmarks.page import Column, Plot, Section, Table
 from benchmarks.report import Candidate, Collected
 from benchmarks.report_choice import AXES, COSTS, AxisName, Limits, broken, choose, pareto_front
 from benchmarks.report_svg import Line, Point, curves, scatter
-from benchmarks.report_tables import Column, Table, accuracy_table, invalid_table, latency_table, peers_table
+from benchmarks.report_tables import accuracy_table, invalid_table, latency_table, peers_table
 
+TITLE = "Leukoscope benchmark report"
 MOST_LINES = 12  # of one plot; more can't be told apart
-
-
-@dataclass(frozen=True)
-class Plot:
-    """An SVG and the words below it."""
-
-    svg: str
-    caption: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the report. advice: what is to be read first, sentence by sentence."""
-
-    title: str
-    advice: tuple[str, ...] = ()
-    text: tuple[str, ...] = ()
-    plots: tuple[Plot, ...] = ()
-    table: Table | None = None
 
 
 def sections(collected: Collected, limits: Limits) -> list[Section]:

@@ -1,46 +1,14 @@
-"""The tables of a report, the same in Markdown, CSV and HTML."""
+"""The tables of a benchmark report, and the same as CSV."""
 
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from benchmarks.page import Column, Table
 from benchmarks.peers_results import PeersResults
 from benchmarks.report import Candidate
 from benchmarks.results import AccuracyResults
 from edge_app.manifest import Figure
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column. numeric: aligned to the right."""
-
-    title: str
-    numeric: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells as a person reads them. invalid: the rows that are shown, but not to be compared."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
-    invalid: frozenset[int] = frozenset()
-
-    def markdown(self) -> str:
-        """Return the table as Markdown."""
-        lines = [
-            [column.title for column in self.columns],
-            ["---:" if column.numeric else "---" for column in self.columns],
-            *(
-                [
-                    f"~~{cell}~~" if index in self.invalid and cell and column.numeric else cell
-                    for cell, column in zip(row, self.columns, strict=True)
-                ]
-                for index, row in enumerate(self.rows)
-            ),
-        ]
-        return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def latency_table(candidates: Sequence[Candidate]) -> Table:

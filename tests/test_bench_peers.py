@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.latency import PRESETS
+from benchmarks.page import html, markdown
 from benchmarks.peers import measure
 from benchmarks.peers_pipelines import Image, Question, by_hand, opencv_dnn, segment
 from benchmarks.report import collect
-from benchmarks.report_page import html, markdown
-from benchmarks.report_sections import sections
+from benchmarks.report_sections import TITLE, sections
 from benchmarks.results import Minimum
 from benchmarks.run_folder import RunRecord
 from edge_app.bundle import Bundle, assemble, golden_npz, open_bundle, write_bundle
@@ -227,7 +227,7 @@ def test_a_run_that_is_stopped_keeps_its_whole_rounds_and_is_invalid(run: Path, 
     path = tmp_path / "peers.json"
     path.write_text(results.model_dump_json())
     parts = sections(collect([path]), {})
-    for text in (html(parts, STARTED), markdown(parts, STARTED)):
+    for text in (html(TITLE, parts, STARTED), markdown(TITLE, parts, STARTED)):
         assert "INVALID: stopped after 1 of 2 rounds" in text
         assert "this network can&#x27;t be converted" in text.replace("'", "&#x27;")
 

@@ -8,10 +8,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.page import html, markdown
 from benchmarks.report import Candidate, Collected, collect
 from benchmarks.report_choice import AXES, AxisName, broken, choose, pareto_front
-from benchmarks.report_page import html, markdown
-from benchmarks.report_sections import sections
+from benchmarks.report_sections import TITLE, sections
 from benchmarks.results import AccuracyResults, LatencyResults, write_results
 from edge_app.cli import leukoscope
 from edge_app.errors import InputError
@@ -119,7 +119,7 @@ def test_what_is_recommended_is_valid_meets_every_limit_and_is_beaten_by_nothing
 @settings(max_examples=25, deadline=None)
 def test_any_set_of_candidates_makes_a_page_and_a_text(found: list[Candidate], wanted: dict[AxisName, float]) -> None:
     parts = sections(Collected(tuple(found), (), ()), wanted)
-    page, text = html(parts, STARTED), markdown(parts, STARTED)
+    page, text = html(TITLE, parts, STARTED), markdown(TITLE, parts, STARTED)
     for each in found:
         if each.invalid:
             assert "INVALID: too short" in page

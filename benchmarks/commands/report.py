@@ -72,10 +72,10 @@ def command(files: tuple[Path, ...], output: Path, as_json: bool, **options: flo
     FILES are what bench latency, accuracy and peers wrote. The limits say what a configuration must meet to be
     recommended; of those that do, the most accurate is, and of equally accurate ones the fastest.
     """
+    from benchmarks.page import html, markdown
     from benchmarks.report import collect
     from benchmarks.report_choice import AXES, choose
-    from benchmarks.report_page import html, markdown
-    from benchmarks.report_sections import sections
+    from benchmarks.report_sections import TITLE, sections
     from benchmarks.report_tables import accuracy_csv, latency_csv
 
     limits = {
@@ -83,7 +83,7 @@ def command(files: tuple[Path, ...], output: Path, as_json: bool, **options: flo
     }
     collected = collect(files)
     parts, now = sections(collected, limits), datetime.now(UTC)
-    texts = {"report.html": html(parts, now), "report.md": markdown(parts, now)}
+    texts = {"report.html": html(TITLE, parts, now), "report.md": markdown(TITLE, parts, now)}
     if collected.candidates:
         texts["latency.csv"] = latency_csv(collected.candidates)
     if collected.accuracies:
