@@ -3,12 +3,17 @@
 RUN/run.json            what was run: recipe, data, environment, seed, time, the hash of the weights
 RUN/recipe.json         the resolved recipe
 RUN/dataset.json        the data set's manifest
-RUN/history.csv         a line an epoch
-RUN/weights.pt          the best weights by validation accuracy
+RUN/start.json          what it started from, and each --resume
+RUN/history.csv         a line an epoch, its columns those of `Epoch`
+RUN/weights.pt          YOLO: Ultralytics' checkpoint, the best by validation accuracy
+RUN/model.keras         Keras: the best model by validation loss; it takes float32 [N, H, W, 3], RGB, 0 to 255, and
+                        gives logits [N, K]; any scaling is a layer inside
 RUN/evaluation.json     figures on validation and test, and the decision that was fitted on validation
 RUN/ultralytics/        what Ultralytics keeps, its checkpoints for --resume among it
+RUN/keras/              what --resume goes on from, until the run has ended
 """
 
+import csv
 import hashlib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -23,10 +28,40 @@ from edge_app.manifest import Measured
 RecordT = TypeVar("RecordT", bound=Frozen)
 
 
+class Epoch(Frozen):
+    """A line of history.csv.
+
+    seconds: of training since the run's start, breaks not counted. learning_rate: at the epoch's end. train_accuracy,
+    val_accuracy: as shares; None, empty in the file, where it was not measured.
+    """
+
+    epoch: int
+    seconds: float
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float | None
+    val_loss: float
+    val_accuracy: float
+
+
+class Resumption(Frozen):
+    """A run was gone on with: after which epoch, and how many epochs it then had in all."""
+
+    after_epoch: int
+    epochs: int
+
+
 class RunRecord(Frozen):
-    """What a finished run was; `weights_sha256` guards the file that holds pickled code."""
+    """What a finished run was.
+
+    weights_sha256: of `weights_file`, which in Ultralytics' case holds pickled code. backend: what Keras ran on.
+    resumed: each time that the run was gone on with; its epochs are not the recipe's where they were changed.
+    """
 
     format_version: Literal[1] = 1
+    framework: Literal["ultralytics", "keras"] = "ultralytics"
+    backend: Literal["torch", "tensorflow"] = "torch"
+    weights_file: Literal["weights.pt", "model.keras"] = "weights.pt"
     model: str
     recipe: dict[str, Any]
     task: str
@@ -35,6 +70,7 @@ class RunRecord(Frozen):
     dataset_path: str
     dataset_sha256: str
     started_from: str
+    resumed: tuple[Resumption, ...] = ()
     weights_sha256: str
     best_epoch: int
     epochs_run: int
@@ -62,13 +98,27 @@ class Evaluation(Frozen):
 def read_run(folder: Path) -> RunRecord:
     """Return the record of a finished run; raises TrainingError when there is none, or its weights are not its own."""
     record = read_record(folder / "run.json", RunRecord)
+    path = folder / record.weights_file
     try:
-        data = (folder / "weights.pt").read_bytes()
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise TrainingError(f"{folder}/weights.pt can't be read ({error.strerror}); train again") from error
-    if hashlib.sha256(data).hexdigest() != record.weights_sha256:
-        raise TrainingError(f"{folder}/weights.pt is not the file that this run wrote; train again")
+        raise TrainingError(f"{path} can't be read ({error.strerror}); train again") from error
+    if sha256 != record.weights_sha256:
+        raise TrainingError(f"{path} is not the file that this run wrote; train again")
     return record
+
+
+def read_history(folder: Path) -> list[Epoch]:
+    """Return what history.csv of a run folder holds, also of one that has not ended; raises TrainingError."""
+    path = folder / "history.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [Epoch.model_validate({key: row[key] or None for key in row}) for row in csv.DictReader(file)]
+    except OSError as error:
+        raise TrainingError(f"{path} can't be read ({error.strerror}); train again") from error
+    except ValidationError as error:
+        raise TrainingError(f"{path} does not fit this version ({error.errors()[0]['msg']}); train again") from error
 
 
 def read_record(path: Path, kind: type[RecordT]) -> RecordT:
