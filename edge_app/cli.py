@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": ("edge_app.commands.doctor", "Say what this device has and what is missing."),
     "settings": ("edge_app.commands.settings", "Show every setting and its value in force, or check a file."),
     "service": ("edge_app.commands.service", "Install the app as a systemd service, remove it, or see how it is."),
+    "wheelhouse": ("edge_app.commands.wheelhouse", "Gather the packages for a device that has no network."),
     "records": ("edge_app.commands.records", "List or export the verdicts that were kept."),
     "bundle": ("edge_app.commands.bundle", "Show, verify or zip a bundle."),
     "dataset": ("train.commands.dataset", "Build a data set from folders of smear images."),

@@ -19,7 +19,8 @@
     ├── StoreError                12   records can't be kept or read
     │   └── StoreFullError             the disk is too full to keep another record
     ├── SettingsError             13   a setting is unknown or out of range
-    └── StationError              14   the running app can't do what was asked, or had to give up
+    ├── StationError              14   the running app can't do what was asked, or had to give up
+    └── WheelhouseError           15   the packages of a device can't be gathered
 
 0 is success, 2 is a command line that click refuses. Each message is a sentence that says what to do next.
 """
@@ -131,3 +132,9 @@ class StationError(LeukoscopeError):
     """Raised when the running app can't do what was asked of it, or gave up after restarting a part too often."""
 
     exit_code = 14
+
+
+class WheelhouseError(LeukoscopeError):
+    """Raised when the packages for a device without network can't be gathered."""
+
+    exit_code = 15
