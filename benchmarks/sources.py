@@ -1,8 +1,10 @@
-"""Finds the images of the published data sets in the layouts their owners give them.
+"""Finds the images of the published data sets in the layouts their owners give them, and those of a user's own.
 
 - ALL image dataset (Ghaderzadeh et al., doi 10.34740/KAGGLE/DSV/2175623): a folder with Benign, Early, Pre and Pro in
   it, as in its Kaggle archive (`Original/Benign/WBC-Benign-001.jpg`); a `Segmented` folder beside it is left alone.
 - ALL-IDB1 (Labati et al., ICIP 2011): a folder `im` with `ImNNN_0` (healthy) and `ImNNN_1` (ALL) in it.
+- Own images: a folder with Cancer and Normal in it, and where images belong together (one slide, one patient)
+  `groups.csv`, with the columns class, file and group.
 """
 
 import csv
@@ -17,7 +19,8 @@ from edge_app.images import IMAGE_SUFFIXES
 
 STAGES = ("Benign", "Early", "Pre", "Pro")
 CLASSES: dict[Task, tuple[str, ...]] = {"normal-cancer": ("Cancer", "Normal"), "stages": STAGES}
-ALL_IMAGES, ALL_IDB1 = "ALL image dataset", "ALL-IDB1"
+ALL_IMAGES, ALL_IDB1, OWN = "ALL image dataset", "ALL-IDB1", "own images"
+GROUPS = "groups.csv"  # of own images; the ALL image dataset's table is shipped
 
 
 @dataclass(frozen=True)
@@ -33,22 +36,26 @@ class SourceImage:
         """Return the class of this image in a task."""
         if task == "stages":
             return self.original_class
-        return "Normal" if self.original_class in ("Benign", "healthy") else "Cancer"
+        return "Normal" if self.original_class in ("Benign", "healthy", "Normal") else "Cancer"
 
 
 def find_sources(folders: list[Path], task: Task) -> list[SourceImage]:
     """Return the images of all data sets found under the folders, in a fixed order.
 
-    ALL-IDB1 has no stages and is left out of that task. Raises DatasetError when a folder holds neither data set.
+    ALL-IDB1 and own images have no stages and are left out of that task. Raises DatasetError when a folder holds none,
+    or when its groups.csv is not what it should be.
     """
     groups = _scene_groups()
     images: dict[Path, SourceImage] = {}
     for folder in folders:
-        found = _all_images(folder, groups) + (_all_idb1(folder) if task == "normal-cancer" else [])
+        found = _all_images(folder, groups)
+        if task == "normal-cancer":
+            found += _all_idb1(folder) + _own_images(folder)
         if not found:
             raise DatasetError(
-                f"{folder} holds no data set known here: expected folders {', '.join(STAGES)} (ALL image dataset) "
-                "or a folder im with ImNNN_0.jpg and ImNNN_1.jpg (ALL-IDB1); give the folder you unpacked"
+                f"{folder} holds no data set known here: expected folders {', '.join(STAGES)} (ALL image dataset), "
+                "a folder im with ImNNN_0.jpg and ImNNN_1.jpg (ALL-IDB1), or for the task normal-cancer folders Cancer and "
+                "Normal (own images); give the folder they are in"
             )
         images |= {image.path.resolve(): image for image in found}
     return sorted(images.values(), key=lambda image: (image.source, image.original_class, image.path.name))
@@ -75,7 +82,26 @@ def _all_idb1(folder: Path) -> list[SourceImage]:
     ]
 
 
+def _own_images(folder: Path) -> list[SourceImage]:
+    table = folder / GROUPS
+    groups = _group_table(table.read_text("utf-8-sig"), str(table)) if table.is_file() else {}
+    return [
+        SourceImage(path, OWN, label, groups.get((label, path.name)))
+        for label in CLASSES["normal-cancer"]
+        for path in sorted((folder / label).glob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    ]
+
+
 def _scene_groups() -> dict[tuple[str, str], str]:
-    """Return (class, file name) → group, from the shipped table: images of one group overlap."""
+    """Return the shipped table: images of one group overlap."""
     text = resources.files("benchmarks").joinpath("data/scene_groups.csv").read_text("utf-8")
-    return {(row["class"], row["file"]): row["group"] for row in csv.DictReader(text.splitlines())}
+    return _group_table(text, "scene_groups.csv")
+
+
+def _group_table(text: str, name: str) -> dict[tuple[str, str], str]:
+    """Return (class, file name) → group."""
+    try:
+        return {(row["class"], row["file"]): row["group"] for row in csv.DictReader(text.splitlines())}
+    except (KeyError, csv.Error) as error:
+        raise DatasetError(f"{name} is no group table ({error}); give it the columns class, file and group") from None

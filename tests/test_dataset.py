@@ -15,6 +15,7 @@ from edge_app.images import read_image
 from edge_app.preprocessing import Preprocessing, prepare
 from tests.conftest import draw_cells
 from train.dataset import build_dataset
+from train.drawing import draw_images
 from train.splits import split_parts
 
 
@@ -159,3 +160,41 @@ def test_the_command_prints_the_counts_beside_the_papers(kaggle_folder: Path, tm
     assert "2801" in result.output
     assert "985" in result.output
     assert read_dataset(tmp_path / "d").split == "random"
+
+
+def test_own_images_are_taken_from_a_folder_a_class_and_groups_stay_together(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    draw_images(own, 8)
+    rows = [
+        f"{label},drawn-{number:04}.png,patient-{number % 4}"
+        for label in ("Cancer", "Normal")
+        for number in range(1, 9)
+    ]
+    (own / "groups.csv").write_text("\n".join(["class,file,group", *rows]))
+    manifest = build_dataset([own], tmp_path / "built", split="scene")
+    assert Counter(file.label for file in manifest.files) == {"Cancer": 8, "Normal": 8}
+    parts: dict[tuple[str, str], set[str]] = {}
+    for file in manifest.files:
+        parts.setdefault((file.label, file.group), set()).add(file.part)
+    assert len(parts) == 8
+    assert all(len(each) == 1 for each in parts.values())
+
+
+def test_a_group_table_without_its_columns_is_told(tmp_path: Path) -> None:
+    draw_images(tmp_path / "own", 1)
+    (tmp_path / "own" / "groups.csv").write_text("name;patient\na;b\n")
+    with pytest.raises(DatasetError, match="columns class, file and group"):
+        build_dataset([tmp_path / "own"], tmp_path / "built")
+
+
+def test_drawn_images_are_the_same_again_and_differ_by_seed(tmp_path: Path) -> None:
+    contents = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        result = CliRunner().invoke(
+            leukoscope, ["dataset", "draw", str(tmp_path / name), "--images", "1", "--seed", str(seed)]
+        )
+        assert result.exit_code == 0, result.output
+        contents.append([path.read_bytes() for path in sorted((tmp_path / name).rglob("*.png"))])
+    assert contents[0] == contents[1] != contents[2]
+    with pytest.raises(DatasetError, match="exists already"):
+        draw_images(tmp_path / "a", 1)

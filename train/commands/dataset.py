@@ -39,7 +39,12 @@ def command() -> None:
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def build(folders: tuple[Path, ...], output: Path, task: Task, split: Split, seed: int) -> None:
-    """Segment every image of the ALL image dataset and ALL-IDB1, divide them, and write a manifest of every file."""
+    """Segment every image, divide them, and write a manifest of every file.
+
+    FOLDERS hold the ALL image dataset or ALL-IDB1 as their owners give them, or own images in folders Cancer and
+    Normal. Beside these, a table groups.csv (columns class, file, group) says which images belong to one slide or
+    patient: --split scene keeps them together.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
@@ -55,6 +60,28 @@ def build(folders: tuple[Path, ...], output: Path, task: Task, split: Split, see
         )
     _print_counts(manifest)
     click.echo(f"{output}: {len(manifest.files)} images, list sha256 {manifest.list_sha256()}")
+
+
+@command.command(epilog="Example: leukoscope dataset draw drawn && leukoscope dataset build drawn -o datasets/drawn")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--images", type=click.IntRange(1), default=60, show_default=True, help="Of each class.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def draw(folder: Path, images: int, seed: int) -> None:
+    """Draw labelled smear fields into a new FOLDER, to try training and export without anyone's images.
+
+    What is trained on them has learnt to read drawings.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from train.drawing import draw_images
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("drawing", total=None)
+        draw_images(
+            folder, images, seed=seed, on_image=lambda done, total: progress.update(bar, completed=done, total=total)
+        )
+    click.echo(f"{folder}: {images} images each of Cancer and Normal; next: leukoscope dataset build {folder} -o …")
 
 
 def _print_counts(manifest: DatasetManifest) -> None:
