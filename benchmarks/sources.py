@@ -54,8 +54,8 @@ def find_sources(folders: list[Path], task: Task) -> list[SourceImage]:
         if not found:
             raise DatasetError(
                 f"{folder} holds no data set known here: expected folders {', '.join(STAGES)} (ALL image dataset), "
-                "a folder im with ImNNN_0.jpg and ImNNN_1.jpg (ALL-IDB1), or for the task normal-cancer folders Cancer and "
-                "Normal (own images); give the folder they are in"
+                "a folder im with ImNNN_0.jpg and ImNNN_1.jpg (ALL-IDB1), or for the task normal-cancer folders Cancer "
+                "and Normal (own images); give the folder they are in"
             )
         images |= {image.path.resolve(): image for image in found}
     return sorted(images.values(), key=lambda image: (image.source, image.original_class, image.path.name))
