@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from benchmarks.metrics import Labels, Probabilities, predict
+from benchmarks.metrics import Labels, Probabilities, confidences, predict
 from benchmarks.source_model import Logits
-from edge_app.judging import Decision, Limits, Range, confidence, softmax
+from edge_app.judging import Decision, Limits, Range, softmax
 from edge_app.quality import Quality
 
 REFUSED_SHARE = 0.01  # of the training images that each limit may refuse
@@ -41,7 +41,7 @@ def fit_min_confidence(
     Where that would abstain from more than `LARGEST_ABSTENTION` of a class, the limit that abstains from so many.
     """
     right = predict(probabilities, classes, decision) == truths
-    sure = np.array([confidence(dict(zip(classes, row, strict=True)), decision) for row in probabilities.tolist()])
+    sure = confidences(probabilities, classes, decision)
     order = np.argsort(sure)
     images, left_out = Counter(truths.tolist()), Counter[int]()
     for position, index in enumerate(order.tolist()):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.judging import Decision, named
+from edge_app.judging import Decision, confidence, named
 from edge_app.manifest import Figure
 
 Probabilities = npt.NDArray[np.float64]
@@ -23,6 +23,11 @@ def predict(probabilities: Probabilities, classes: Sequence[str], decision: Deci
     return np.array(
         [classes.index(named(dict(zip(classes, row, strict=True)), decision)) for row in probabilities.tolist()]
     )
+
+
+def confidences(probabilities: Probabilities, classes: Sequence[str], decision: Decision) -> npt.NDArray[np.float64]:
+    """Return how sure the named class of each row is: `edge_app.judging.confidence`."""
+    return np.array([confidence(dict(zip(classes, row, strict=True)), decision) for row in probabilities.tolist()])
 
 
 def confusion(truths: Labels, predicted: Labels, classes: int) -> npt.NDArray[np.int64]:
@@ -43,22 +48,12 @@ def figures(
 
     probabilities: float64 [N, K]; truths: index into `classes`, [N]; groups: scene group of each image.
     With a positive class: accuracy, precision, recall (sensitivity), f1, specificity, auc, ece. Otherwise accuracy,
-    macro-averaged f1 and auc, ece, and the recall of each class. Intervals of shares are Wilson's; of f1, auc and ece
-    percentiles of a bootstrap over groups, because images of one scene are not independent.
+    macro-averaged f1 and auc, ece, and the recall of each class. What can't be told without images of a class is left
+    out. Intervals of shares are Wilson's; of f1, auc and ece percentiles of a bootstrap over groups, because images of
+    one scene are not independent.
     """
     predicted = predict(probabilities, classes, decision)
-    counts = confusion(truths, predicted, len(classes))
-    result = {"accuracy": share(int(np.trace(counts)), len(truths))}
-    if decision.positive is not None:
-        p = classes.index(decision.positive)
-        hits = int(counts[p, p])
-        negatives = len(truths) - int(counts[p].sum())
-        result["precision"] = share(hits, int(counts[:, p].sum()))
-        result["recall"] = share(hits, int(counts[p].sum()))
-        result["specificity"] = share(negatives - (int(counts[:, p].sum()) - hits), negatives)
-    else:
-        for index, name in enumerate(classes):
-            result[f"recall {name}"] = share(int(counts[index, index]), int(counts[index].sum()))
+    result = shares(truths, predicted, classes, decision)
     statistics: dict[str, Callable[[Labels], float]] = {
         "f1": lambda rows: _f1(truths[rows], predicted[rows], classes, decision),
         "auc": lambda rows: _auc(truths[rows], probabilities[rows], classes, decision),
@@ -76,6 +71,25 @@ def figures(
             continue  # an area under the curve, where one class only was tested
         low, high = np.nanpercentile([statistic(rows) for rows in samples], [2.5, 97.5])
         result[name] = Figure(value=value, low=float(low), high=float(high))
+    return result
+
+
+def shares(truths: Labels, predicted: Labels, classes: Sequence[str], decision: Decision) -> dict[str, Figure]:
+    """Return those of the figures that are shares, which need no bootstrap: see `figures`."""
+    counts = confusion(truths, predicted, len(classes))
+    images = {name: int(row.sum()) for name, row in zip(classes, counts, strict=True)}
+    result = {"accuracy": share(int(np.trace(counts)), len(truths))}
+    if decision.positive is None:
+        right = zip(classes, np.diag(counts).tolist(), strict=True)
+        return result | {f"recall {name}": share(hits, images[name]) for name, hits in right if images[name]}
+    p = classes.index(decision.positive)
+    hits, called = int(counts[p, p]), int(counts[:, p].sum())
+    positives, negatives = images[decision.positive], len(truths) - images[decision.positive]
+    result["precision"] = share(hits, called)
+    if positives:
+        result["recall"] = share(hits, positives)
+    if negatives:
+        result["specificity"] = share(negatives - (called - hits), negatives)
     return result
 
 

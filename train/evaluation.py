@@ -1,62 +1,116 @@
-"""Measures a finished run on validation and test, and fits what the device needs."""
+"""Measures a finished run on validation and test, fits what the device needs, and reports it."""
 
+import csv
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.dataset import DatasetManifest, load_part
+import numpy as np
+from pydantic import ValidationError
+
+from benchmarks.dataset import DatasetManifest, Part, load_part
 from benchmarks.fitting import fit_decision, fit_limits, fit_min_confidence
-from benchmarks.metrics import confusion, figures, predict
-from benchmarks.run_folder import Evaluation, read_record, read_run
-from benchmarks.source_model import source_logits
+from benchmarks.run_folder import Evaluation, RunRecord, read_record, read_run
+from benchmarks.source_model import Logits, source_logits
+from edge_app import __version__
+from edge_app.errors import TrainingError
 from edge_app.judging import softmax
 from edge_app.manifest import Measured
+from edge_app.preprocessing import Image
+from train.measuring import measure_part
+from train.report import write_report
+from train.run_metrics import METRICS, Epoch, RunMetrics, read_metrics
 
 POSITIVE = {"normal-cancer": "Cancer", "stages": None}
+MEASURED: tuple[Part, ...] = ("val", "test")
+BATCH = 64
 
 
-def evaluate(run: Path, dataset: Path | None = None) -> Evaluation:
-    """Fit decision and limits on train and validation, measure both parts, write RUN/evaluation.json and return it.
+def evaluate(
+    run: Path,
+    dataset: Path | None = None,
+    *,
+    sibling: Path | None = None,
+    on_images: Callable[[int, int], None] = lambda *_: None,
+) -> Evaluation:
+    """Fit decision and limits on train and validation, measure validation and test, and return what was found.
 
-    dataset: where the run's data set lies now, if it was moved. Raises TrainingError or DatasetError.
+    Writes RUN/evaluation.json, RUN/metrics.json and RUN/report.html. dataset: where the run's data set lies now, if it
+    was moved. sibling: a run by the same recipe on the other split, to stand beside this one in the report. on_images:
+    called with the images done and their number. Raises TrainingError or DatasetError.
     """
     record = read_run(run)
     manifest = read_record(run / "dataset.json", DatasetManifest)
     folder = dataset or Path(record.dataset_path)
+    beside = _read_sibling(sibling, record) if sibling else None
     logits = source_logits(run)
+    files = {part: manifest.select(part) for part in MEASURED}
+    total, done = sum(map(len, files.values())), 0
+
+    def batched(images: Image) -> Logits:
+        nonlocal done
+        results = []
+        for start in range(0, len(images), BATCH):
+            results.append(logits(images[start : start + BATCH]))
+            done += len(results[-1])
+            on_images(done, total)
+        return np.concatenate(results)
+
     truths, scores = {}, {}
-    for part in ("val", "test"):
+    for part in MEASURED:
         images, truths[part] = load_part(folder, manifest, part)
-        scores[part] = logits(images)
+        scores[part] = batched(images)
     decision = fit_decision(scores["val"], truths["val"], POSITIVE[manifest.task])
-    probabilities = {part: softmax(values, decision.temperature) for part, values in scores.items()}
-    min_confidence = fit_min_confidence(probabilities["val"], truths["val"], record.classes, decision)
+    min_confidence = fit_min_confidence(
+        softmax(scores["val"], decision.temperature), truths["val"], record.classes, decision
+    )
+    limits = fit_limits((file.quality for file in manifest.select("train")), min_confidence)
+    metrics = RunMetrics(
+        leukoscope=__version__,
+        made_at=datetime.now(UTC),
+        run=record.replace(dataset_path=Path(record.dataset_path).name),
+        decision=decision,
+        limits=limits,
+        parts={part: measure_part(scores[part], files[part], record.classes, decision, limits) for part in MEASURED},
+        history=read_history(run),
+        robustness=None,
+    )
     evaluation = Evaluation(
         decision=decision,
-        limits=fit_limits((file.quality for file in manifest.select("train")), min_confidence),
+        limits=limits,
         measured=tuple(
-            Measured(
-                model="source",
-                split=manifest.split,
-                part=part,
-                images=len(truths[part]),
-                figures=figures(
-                    probabilities[part],
-                    truths[part],
-                    [file.group for file in manifest.select(part)],
-                    record.classes,
-                    decision,
-                ),
-            )
-            for part in ("val", "test")
+            Measured(model="source", split=manifest.split, part=part, images=len(files[part]), figures=each.figures)
+            for part, each in metrics.parts.items()
         ),
-        confusion={
-            part: tuple(
-                tuple(row)
-                for row in confusion(
-                    truths[part], predict(probabilities[part], record.classes, decision), len(record.classes)
-                ).tolist()
-            )
-            for part in ("val", "test")
-        },
+        confusion={part: each.confusion for part, each in metrics.parts.items()},
     )
+    (run / METRICS).write_text(metrics.model_dump_json(indent=1) + "\n", "utf-8")
+    write_report(run, folder, manifest, metrics, beside)
     (run / "evaluation.json").write_text(evaluation.model_dump_json(indent=1), "utf-8")
     return evaluation
+
+
+def read_history(run: Path) -> tuple[Epoch, ...]:
+    """Return the lines of history.csv; none where it is missing or has other columns."""
+    try:
+        with (run / "history.csv").open(newline="", encoding="utf-8") as file:
+            lines = [{key: _number(line[key]) for key in Epoch.model_fields} for line in csv.DictReader(file)]
+        return tuple(Epoch.model_validate(line) for line in lines)
+    except (OSError, KeyError, ValueError, ValidationError):
+        return ()
+
+
+def _number(text: str) -> float | None:
+    """Return a figure of history.csv, null where there is none: not measured, or past all bounds."""
+    return float(text) if text and math.isfinite(float(text)) else None
+
+
+def _read_sibling(folder: Path, record: RunRecord) -> RunMetrics:
+    metrics = read_metrics(folder)
+    other = metrics.run
+    if (other.model, other.task, other.recipe) != (record.model, record.task, record.recipe):
+        raise TrainingError(f"{folder} was not trained by the same recipe; name a run that differs in its split only")
+    if other.split == record.split:
+        raise TrainingError(f"{folder} was trained on the {other.split} split too; name a run on the other one")
+    return metrics

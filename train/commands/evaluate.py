@@ -6,19 +6,41 @@ import click
 
 from benchmarks.run_folder import Evaluation, read_run
 from train.evaluation import evaluate
+from train.report import REPORT
 
 
-@click.command(epilog="Example: leukoscope evaluate runs/yolo11n --json")
+@click.command(epilog="Example: leukoscope evaluate runs/scene --with runs/random")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="Where the run's data set lies now, if it was moved.")
+@click.option(
+    "--with",
+    "sibling",
+    type=click.Path(path_type=Path),
+    help="An evaluated run by the same recipe on the other split, to stand beside this one in the report.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the evaluation as one JSON object.")
-def command(run: Path, data: Path | None, as_json: bool) -> None:
-    """Measure a finished run on its validation and test images, and fit temperature, threshold and limits."""
-    evaluation = evaluate(run, data)
+def command(run: Path, data: Path | None, sibling: Path | None, as_json: bool) -> None:
+    """Measure a finished run on its validation and test images, and fit temperature, threshold and limits.
+
+    Writes evaluation.json, metrics.json and report.html into the run's folder.
+    """
+    evaluation = evaluate_with_bar(run, data, sibling)
     if as_json:
         click.echo(evaluation.model_dump_json())
     else:
         print_evaluation(evaluation, run)
+
+
+def evaluate_with_bar(run: Path, data: Path | None = None, sibling: Path | None = None) -> Evaluation:
+    """Evaluate a run while a bar on stderr says how far it is."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("judging", total=None)
+        return evaluate(
+            run, data, sibling=sibling, on_images=lambda done, total: progress.update(bar, completed=done, total=total)
+        )
 
 
 def print_evaluation(evaluation: Evaluation, run: Path) -> None:
@@ -43,3 +65,4 @@ def print_evaluation(evaluation: Evaluation, run: Path) -> None:
         console.print(table)
     decision = evaluation.decision
     console.print(f"temperature {decision.temperature}, threshold {decision.threshold} for {decision.positive}")
+    console.print(f"The report: {run / REPORT} (private: it shows images)")

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from edge_app.errors import TrainingError
-from train.commands.evaluate import print_evaluation
-from train.evaluation import evaluate
+from train.commands.evaluate import evaluate_with_bar, print_evaluation
 from train.recipe import load_recipe, recipe_names
 from train.run import resume, train
 
@@ -57,4 +56,4 @@ def command(
         raise TrainingError("name a data set with --data; leukoscope dataset build makes one")
     else:
         train(data, folder, recipe, weights=weights, trust_weights=trust_weights, device=device)
-    print_evaluation(evaluate(folder), folder)
+    print_evaluation(evaluate_with_bar(folder), folder)
