@@ -2,9 +2,11 @@
 
 DATASET/manifest.json
 DATASET/{train,val,test}/{class}/{name}.png     the model's input, after segmentation
+DATASET/raw/{train,val,test}/{class}/{name}.png the same before segmentation, at the same size
 """
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -13,28 +15,38 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AwareDatetime, ValidationError
 
+from edge_app.cells import Box
 from edge_app.errors import DatasetError
 from edge_app.frozen import Frozen
 from edge_app.images import read_image
 from edge_app.preprocessing import Image, Preprocessing
 from edge_app.quality import Quality
+from edge_app.scale import Scale
 
 Task = Literal["normal-cancer", "stages"]
 Part = Literal["train", "val", "test"]
 Split = Literal["random", "scene"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 MANIFEST = "manifest.json"
+FORMAT_VERSION: Literal[2] = 2
 
 
 class DatasetFile(Frozen):
     """One image of a data set.
 
-    path: of the prepared image, relative to the data set. source_sha256: of the file it was made from. quality: what
-    the judge of the app measures on the image before segmentation.
+    path, raw: of the prepared image and of the unsegmented one, relative to the data set. frame: the image that it is
+    or was cut from; the fields of a frame share it. box: what was cut, in pixels of the frame; null for the whole.
+    red_cell_px: the red cells' diameter in pixels of the model's input, across; null where it could not be measured.
+    source_sha256: of the file it was made from. quality: what the judge of the app measures before segmentation.
     """
 
     path: str
     sha256: str
+    raw: str
+    raw_sha256: str
+    frame: str
+    box: Box | None
+    red_cell_px: float | None
     label: str
     part: Part
     group: str
@@ -46,14 +58,21 @@ class DatasetFile(Frozen):
 
 
 class DatasetManifest(Frozen):
-    """What a data set is made of."""
+    """What a data set is made of.
 
-    format_version: Literal[1] = 1
+    fields: whether the frames of ALL-IDB1 were cut into fields of the other images' scale. scale: of these; null where
+    there are none, or their red cells could not be measured. left_out: reason → fields that are in no part.
+    """
+
+    format_version: Literal[2] = FORMAT_VERSION
     task: Task
     classes: tuple[str, ...]
     split: Split
     seed: int
     preprocessing: Preprocessing
+    fields: bool
+    scale: Scale | None
+    left_out: dict[str, int]
     created_at: AwareDatetime
     leukoscope: str
     files: tuple[DatasetFile, ...]
@@ -72,7 +91,14 @@ def read_dataset(folder: Path) -> DatasetManifest:
     """Return the manifest of a built data set; raises DatasetError when there is none or it is of another form."""
     path = folder / MANIFEST
     try:
-        return DatasetManifest.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        version = json.loads(data)["format_version"]
+        if version != FORMAT_VERSION:
+            raise DatasetError(
+                f"{folder} is a data set of format {version}, and this version reads format {FORMAT_VERSION}; build it "
+                "again with leukoscope dataset build"
+            )
+        return DatasetManifest.model_validate_json(data)
     except OSError as error:
         raise DatasetError(
             f"{folder} is no data set ({error.strerror}); make one with leukoscope dataset build"
@@ -81,6 +107,8 @@ def read_dataset(folder: Path) -> DatasetManifest:
         raise DatasetError(
             f"{path} does not fit this version; build the data set again: {error.errors()[0]['msg']}"
         ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path} is no manifest of a data set; build the data set again") from error
 
 
 def load_part(folder: Path, manifest: DatasetManifest, part: Part) -> tuple[Image, npt.NDArray[np.int64]]:

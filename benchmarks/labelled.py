@@ -84,12 +84,12 @@ def _of_dataset(folder: Path, classes: tuple[str, ...], part: PartOrAll, origina
         raise DatasetError(f"{folder} has no {part} part; build it again from more images")
     if originals:
         found = _originals(files, originals)
-        images = tuple(LabelledImage(found[file], file.source_file, file.label, file.group) for file in files)
+        frames = {found[file]: file for file in files}  # fields of one frame are judged as that frame, once
+        images = tuple(LabelledImage(path, file.source_file, file.label, file.group) for path, file in frames.items())
+        hashes = {path: file.source_sha256 for path, file in frames.items()}
     else:
         images = tuple(LabelledImage(folder / file.path, file.path, file.label, file.group, file) for file in files)
-    hashes = {
-        image.path: file.source_sha256 if originals else file.sha256 for image, file in zip(images, files, strict=True)
-    }
+        hashes = {folder / file.path: file.sha256 for file in files}
     facts = _facts(folder, "data set", part, classes, images, hashes)
     return Labelled(folder, images, facts, manifest.list_sha256(), None if originals else manifest.preprocessing)
 

@@ -8,6 +8,7 @@ from edge_app.frozen import Frozen
 from edge_app.judging import Decision, Limits
 from edge_app.preprocessing import Preprocessing
 from edge_app.quality import Share
+from edge_app.scale import Scale
 
 FORMAT_VERSION: Literal[1] = 1
 INTENDED_USE: Literal["For Research Use Only. Not for use in diagnostic procedures."] = (
@@ -83,7 +84,10 @@ class DataSource(Frozen):
 
 
 class Manifest(Frozen):
-    """manifest.json of a bundle; unknown keys are refused."""
+    """manifest.json of a bundle; unknown keys are refused.
+
+    scale: of the fields that the model was trained on, and that a frame is cut into; null where a frame is one field.
+    """
 
     format_version: Literal[1]
     name: Name
@@ -93,6 +97,7 @@ class Manifest(Frozen):
     precision: Precision
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=1000)]
     preprocessing: Preprocessing
+    scale: Scale | None = None
     decision: Decision
     limits: Limits
     model_file: Name

@@ -128,6 +128,7 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
         precision=precision,
         classes=record.classes,
         preprocessing=size,
+        scale=run.dataset.scale if run.dataset.fields else None,
         decision=decision,
         limits=run.evaluation.limits.replace(min_confidence=min_confidence),
         model_file=names[0],

@@ -38,12 +38,15 @@ def command() -> None:
     help="random: the paper's 70/15/15; scene: the same shares, but overlapping images stay together.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def build(folders: tuple[Path, ...], output: Path, task: Task, split: Split, seed: int) -> None:
+@click.option(
+    "--fields", is_flag=True, help="Cut ALL-IDB1's frames into fields that show as much as an ALL image does."
+)
+def build(folders: tuple[Path, ...], output: Path, task: Task, split: Split, seed: int, fields: bool) -> None:
     """Segment every image, divide them, and write a manifest of every file.
 
     FOLDERS hold the ALL image dataset or ALL-IDB1 as their owners give them, or own images in folders Cancer and
     Normal. Beside these, a table groups.csv (columns class, file, group) says which images belong to one slide or
-    patient: --split scene keeps them together.
+    patient: --split scene keeps them together. --fields needs the folder xyc of ALL-IDB1 beside its im.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -56,9 +59,15 @@ def build(folders: tuple[Path, ...], output: Path, task: Task, split: Split, see
             task=task,
             split=split,
             seed=seed,
+            fields=fields,
             on_image=lambda done, total: progress.update(bar, completed=done, total=total),
         )
     _print_counts(manifest)
+    for reason, count in manifest.left_out.items():
+        click.echo(f"left out: {count} × {reason}")
+    if manifest.scale:
+        scale = manifest.scale
+        click.echo(f"scale: red cells {scale.red_cell_px:.1f} pixels across, {scale.um_per_pixel:.2f} µm a pixel")
     click.echo(f"{output}: {len(manifest.files)} images, list sha256 {manifest.list_sha256()}")
 
 

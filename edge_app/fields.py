@@ -1,0 +1,56 @@
+"""Cuts a frame into fields: pieces that show as much of a smear as the pictures that a model was trained on."""
+
+import math
+from collections.abc import Iterable
+
+from edge_app.cells import Box, Cell
+from edge_app.preprocessing import Image, Preprocessing
+from edge_app.scale import RedCells, Scale
+
+MOST_FIELDS = 64  # a frame with more of them is judged for seconds
+SLACK = 0.05  # a box is so much larger rather than there be one more of them
+SMALLEST_NUCLEATED = 0.5  # of a red cell's area: what is smaller and stained is a platelet or debris
+
+
+def cut(width: int, height: int, red_cells: RedCells, scale: Scale, record: Preprocessing) -> tuple[Box, ...]:
+    """Return the fields of a frame as boxes (left, top, width, height) in pixels; none where its scale can't be met.
+
+    A field is what fills the model's input at the training scale. The boxes cover the frame evenly and are all of one
+    size, that of a field and up to `SLACK` more; they overlap where the frame is no multiple of it. A side that holds
+    one field, within the scale's tolerance, is not cut. A frame's scale can't be met where a side holds less than a
+    field, or where the fields would be more than `MOST_FIELDS`.
+    """
+    across = _spans(width, record.width * red_cells.width / scale.red_cell_px, scale.tolerance)
+    down = _spans(height, record.height * red_cells.height / (scale.red_cell_px * scale.pixel_aspect), scale.tolerance)
+    if len(across) * len(down) > MOST_FIELDS:
+        return ()
+    return tuple((left, top, wide, high) for top, high in down for left, wide in across)
+
+
+def part(image: Image, box: Box) -> Image:
+    """Return what a box holds of an image, without copying it."""
+    left, top, width, height = box
+    return image[top : top + height, left : left + width]
+
+
+def holds_nucleated(box: Box, cells: Iterable[Cell], red_cells: RedCells) -> bool:
+    """Return whether the centre of a stained cell, one that is no platelet, lies in a box; cells: the frame's."""
+    least = SMALLEST_NUCLEATED * math.pi / 4 * red_cells.width * red_cells.height
+    return any(cell.area >= least and holds(box, cell.x, cell.y) for cell in cells)
+
+
+def holds(box: Box, x: float, y: float) -> bool:
+    """Return whether a point lies in a box."""
+    left, top, width, height = box
+    return left <= x < left + width and top <= y < top + height
+
+
+def _spans(side: int, field: float, tolerance: float) -> list[tuple[int, int]]:
+    """Return start and length of each field along a side, in pixels."""
+    if side * (1 + tolerance) < field:
+        return []
+    if side <= field * (1 + tolerance):
+        return [(0, side)]
+    count = max(2, math.ceil(side / (field * (1 + SLACK))))
+    length = max(round(field), math.ceil(side / count))
+    return [(round(index * (side - length) / (count - 1)), length) for index in range(count)]
