@@ -26,6 +26,8 @@ from edge_app.judging import Decision, Limits
 from edge_app.manifest import Measured
 
 RecordT = TypeVar("RecordT", bound=Frozen)
+Framework = Literal["ultralytics", "keras"]
+WeightsFile = Literal["weights.pt", "model.keras"]
 
 
 class Epoch(Frozen):
@@ -59,9 +61,9 @@ class RunRecord(Frozen):
     """
 
     format_version: Literal[1] = 1
-    framework: Literal["ultralytics", "keras"] = "ultralytics"
+    framework: Framework = "ultralytics"
     backend: Literal["torch", "tensorflow"] = "torch"
-    weights_file: Literal["weights.pt", "model.keras"] = "weights.pt"
+    weights_file: WeightsFile = "weights.pt"
     model: str
     recipe: dict[str, Any]
     task: str

@@ -1,9 +1,9 @@
-import csv
 import os
 import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.dataset import read_dataset
-from benchmarks.run_folder import Evaluation, RunRecord, read_record, read_run
+from benchmarks.run_folder import Evaluation, RunRecord, read_history, read_record, read_run
 from benchmarks.source_model import source_logits
 from edge_app.cli import leukoscope
 from edge_app.errors import TrainingError
-from train.recipe import load_recipe, parse_recipe, recipe_names
+from train.recipe import Augmentation, YoloRecipe, load_recipe, parse_recipe, recipe_names
 from train.run import resume, train
 
 
@@ -29,10 +29,10 @@ def test_a_run_says_what_was_run(tiny_run: Path, tiny_dataset: Path) -> None:
 
 
 def test_the_history_has_a_line_an_epoch(tiny_run: Path) -> None:
-    with (tiny_run / "history.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert all(float(row["val/loss"]) > 0 for row in rows)
+    epochs = read_history(tiny_run)
+    assert [epoch.epoch for epoch in epochs] == [1, 2]
+    assert all(epoch.val_loss > 0 and 0 <= epoch.val_accuracy <= 1 for epoch in epochs)
+    assert 0 < epochs[0].seconds < epochs[1].seconds
 
 
 def test_an_evaluation_has_figures_with_intervals_and_counts_that_add_up(tiny_run: Path, tiny_dataset: Path) -> None:
@@ -119,6 +119,7 @@ def test_without_network_pretrained_weights_are_one_sentence_and_nothing_half_ma
 def test_a_killed_run_resumes_and_ends_as_planned(tiny_dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "edge_app", "train", "yolo11n-scratch", "-o", str(run), "--epochs", "40"]
+    command += ["--set", "small_epochs=0"]
     process = subprocess.Popen(
         [*command, "--data", str(tiny_dataset), "--batch", "32"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -135,9 +136,10 @@ def test_a_killed_run_resumes_and_ends_as_planned(tiny_dataset: Path, tmp_path: 
     done = len(results.read_text().splitlines()) - 1
     record = resume(run, epochs=done + 1)
     assert isinstance(record, RunRecord)
-    with (run / "history.csv").open(newline="") as file:
-        epochs = [int(row["epoch"]) for row in csv.DictReader(file)]
-    assert sorted(set(epochs)) == list(range(1, done + 2))
+    epochs = read_history(run)
+    assert [epoch.epoch for epoch in epochs] == list(range(1, done + 2))
+    assert all(first.seconds < second.seconds for first, second in pairwise(epochs))
+    assert [each.epochs for each in record.resumed] == [done + 1]
     assert read_run(run) == record
 
 
@@ -145,7 +147,8 @@ def test_every_shipped_recipe_reads_and_the_papers_values_stand() -> None:
     assert len(recipe_names()) >= 3
     paper = load_recipe("yolo11n")
     assert (paper.epochs, paper.batch, paper.optimizer, paper.learning_rate) == (50, 32, "SGD", 0.001)
-    assert not isinstance(paper.augmentation, str)
+    assert isinstance(paper, YoloRecipe)
+    assert isinstance(paper.augmentation, Augmentation)
     assert paper.augmentation.rotation_degrees == 45
     assert load_recipe("yolo11n-published-code").augmentation == "ultralytics"
 

@@ -7,6 +7,7 @@ from typing import get_args
 import click
 
 from benchmarks.dataset import PARTS, DatasetManifest, Split, Task
+from edge_app.preprocessing import Preprocessing
 from train.dataset import build_dataset
 
 # (images in the paper's Tables I to III): source and class → count
@@ -41,7 +42,16 @@ def command() -> None:
 @click.option(
     "--fields", is_flag=True, help="Cut ALL-IDB1's frames into fields that show as much as an ALL image does."
 )
-def build(folders: tuple[Path, ...], output: Path, task: Task, split: Split, seed: int, fields: bool) -> None:
+@click.option(
+    "--size",
+    type=click.IntRange(8, 2048),
+    default=224,
+    show_default=True,
+    help="Side of the images in pixels; inception_resnet_v2 takes 299, the other models 224.",
+)
+def build(
+    folders: tuple[Path, ...], output: Path, task: Task, split: Split, seed: int, fields: bool, size: int
+) -> None:
     """Segment every image, divide them, and write a manifest of every file.
 
     FOLDERS hold the ALL image dataset or ALL-IDB1 as their owners give them, or own images in folders Cancer and
@@ -60,6 +70,7 @@ def build(folders: tuple[Path, ...], output: Path, task: Task, split: Split, see
             split=split,
             seed=seed,
             fields=fields,
+            preprocessing=Preprocessing(height=size, width=size),
             on_image=lambda done, total: progress.update(bar, completed=done, total=total),
         )
     _print_counts(manifest)

@@ -6,7 +6,7 @@ import click
 
 from edge_app.errors import TrainingError
 from train.commands.evaluate import evaluate_with_bar, print_evaluation
-from train.recipe import load_recipe, recipe_names
+from train.recipe import load_recipe, parse_changes, recipe_names
 from train.run import resume, train
 
 
@@ -14,14 +14,21 @@ from train.run import resume, train
 @click.argument("recipe_name", metavar="RECIPE", type=click.Choice(recipe_names()))
 @click.option("--data", type=click.Path(path_type=Path), help="A data set made by leukoscope dataset build.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="The run's new folder; default runs/RECIPE.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Ultralytics weights to start from.")
-@click.option("--trust-weights", is_flag=True, help="Load --weights although the file can run code.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights to start from: .pt, or .h5 and .keras.")
+@click.option("--trust-weights", is_flag=True, help="Load a .pt of --weights although the file can run code.")
 @click.option("--from-scratch", is_flag=True, help="Start from random weights, with the recipe made for that.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's.")
 @click.option("--batch", type=click.IntRange(1), help="Instead of the recipe's.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Instead of the recipe's.")
 @click.option("--seed", type=click.IntRange(0), help="Instead of the recipe's.")
-@click.option("--device", default="cpu", show_default=True, help="As Ultralytics names it: cpu, 0, or 0,1.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Any other field of the recipe, as in augmentation.rotation_degrees=90; give it as often as you like.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, the number of a GPU, or several as in 0,1.")
 @click.option(
     "--resume", "resuming", is_flag=True, help="Go on with a run that was cut off; --epochs may end it sooner or later."
 )
@@ -37,23 +44,29 @@ def command(
     batch: int | None,
     learning_rate: float | None,
     seed: int | None,
+    assignments: tuple[str, ...],
     device: str,
     resuming: bool,
     show_recipe: bool,
 ) -> None:
-    """Train a model by a recipe, then measure it as leukoscope evaluate does."""
+    """Train a model by a recipe, then measure it as leukoscope evaluate does.
+
+    Keras trains on tensorflow where that is installed, else on torch; KERAS_BACKEND chooses.
+    """
     if from_scratch and not recipe_name.endswith("-scratch"):
         recipe_name = f"{recipe_name}-scratch"
-    given = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
-    recipe = load_recipe(recipe_name, **{name: value for name, value in given.items() if value is not None})
-    if show_recipe:
-        click.echo(recipe.model_dump_json(indent=1))
-        return
     folder = output or Path("runs", recipe_name)
     if resuming:
         resume(folder, epochs=epochs, device=device)
-    elif data is None:
+        print_evaluation(evaluate_with_bar(folder), folder)
+        return
+    given = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
+    changes = parse_changes(assignments) | {name: value for name, value in given.items() if value is not None}
+    recipe = load_recipe(recipe_name, **changes)
+    if show_recipe:
+        click.echo(recipe.model_dump_json(indent=1))
+        return
+    if data is None:
         raise TrainingError("name a data set with --data; leukoscope dataset build makes one")
-    else:
-        train(data, folder, recipe, weights=weights, trust_weights=trust_weights, device=device)
+    train(data, folder, recipe, weights=weights, trust_weights=trust_weights, device=device)
     print_evaluation(evaluate_with_bar(folder), folder)
