@@ -2,25 +2,40 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from edge_app.bundle import Bundle
 from edge_app.cameras import Frame, Setting
-from edge_app.cells import Cell, find_cells
+from edge_app.cells import Box, Cell, find_cells
 from edge_app.cores import pool
-from edge_app.judging import Decision, Judgement, judge
+from edge_app.fields import cut, holds_nucleated, part
+from edge_app.judging import Decision, Judgement, Reason, judge, judge_frame
 from edge_app.preprocessing import Image, Prepared, prepare
-from edge_app.quality import Quality, measure, thumbnail
+from edge_app.quality import Quality, measure, pooled, thumbnail
 from edge_app.runtimes import Runtime, load
+from edge_app.scale import RED_CELL_UM, RedCells, Ruler
+
+
+@dataclass(frozen=True)
+class Field:
+    """What was said of one field: a box (left, top, width, height) of the frame, in its pixels."""
+
+    box: Box
+    judgement: Judgement
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What is said of one frame, and what it rests on.
 
+    fields: what the judgement was made of; one, the whole frame, where it was not cut. positive_share, worst: see
+    `edge_app.judging.FrameJudgement`. red_cells: their diameter in the frame's pixels, None where it is unknown or the
+    model asks for no scale. quality: the mean of the fields'.
     mask: uint8 [h, w] at the frame's size, 255 where stained. thumbnail: uint8 [H, W, 3], BGR, the frame at the model's
     size. times_ms: milliseconds by stage; total is their sum. threshold: the decision threshold in force.
     bundle, preprocessing: sha256 of the bundle's manifest and of its preprocessing record. executed: what the runtime
@@ -29,6 +44,10 @@ class Verdict:
 
     source: str
     judgement: Judgement
+    fields: tuple[Field, ...]
+    positive_share: float | None
+    worst: int | None
+    red_cells: RedCells | None
     quality: Quality
     cells: list[Cell]
     mask: Image
@@ -49,8 +68,25 @@ class Verdict:
         return {
             "source": self.source,
             "label": self.judgement.label,
-            "probabilities": {name: round(p, 6) for name, p in self.judgement.probabilities.items()},
+            "probabilities": _rounded(self.judgement.probabilities),
             "indeterminate": self.judgement.indeterminate,
+            "fields": [
+                {
+                    "box": field.box,
+                    "label": field.judgement.label,
+                    "probabilities": _rounded(field.judgement.probabilities),
+                    "indeterminate": field.judgement.indeterminate,
+                }
+                for field in self.fields
+            ],
+            "positive_share": None if self.positive_share is None else round(self.positive_share, 4),
+            "worst_field": self.worst,
+            "scale": {
+                "red_cell_px": round(self.red_cells.width, 2),
+                "um_per_pixel": round(RED_CELL_UM / self.red_cells.width, 5),
+            }
+            if self.red_cells
+            else None,
             "mask_fraction": round(self.quality.mask_fraction, 6),
             "cells": len(self.cells),
             "focus": round(self.quality.focus, 4),
@@ -84,22 +120,33 @@ class Classifier:
         self._preprocessing_sha256 = bundle.manifest.preprocessing.digest()
         self.decision: Decision = bundle.manifest.decision
 
-    def judge(self, frame: Frame) -> Verdict:
-        """Return the verdict on a frame; raises InputError for a picture of another shape, InferenceError."""
-        manifest = self.manifest
+    def judge(self, frame: Frame, ruler: Ruler | None = None) -> Verdict:
+        """Return the verdict on a frame; raises InputError for a picture of another shape, InferenceError.
+
+        ruler: of the frame's source; without one, this frame's red cells are measured where the model has a scale.
+        """
+        manifest, image = self.manifest, frame.image
         started = time.perf_counter_ns()
-        prepared = prepare(frame.image, manifest.preprocessing)
+        red_cells, boxes, fault = self._divide(image, ruler or Ruler())
+        parts = [part(image, box) for box in boxes]
+        prepared = [prepare(each, manifest.preprocessing) for each in parts]
+        mask = _joined(image, boxes, prepared)
         # what can be said without the model is found out while it runs
-        looked = pool.submit(_look, frame.image, prepared)
-        cells = pool.submit(find_cells, prepared.mask)
+        looked = pool.submit(_look, image, mask, parts, prepared)
+        finding = pool.submit(find_cells, mask)
         ready = time.perf_counter_ns()
         with self._inferring:
-            logits = self.runtime.infer(prepared.model_input)[0]
+            logits = [self.runtime.infer(each.model_input)[0] for each in prepared]
         inferred = time.perf_counter_ns()
-        small, quality = looked.result()
+        small, qualities, quality = looked.result()
+        cells = finding.result()
         decision = self.decision
-        judgement = judge(logits, quality, manifest.classes, decision, manifest.limits)
-        found = cells.result()
+        fields = []
+        for box, scores, seen in zip(boxes, logits, qualities, strict=True):
+            empty = red_cells is not None and not holds_nucleated(box, cells, red_cells)
+            problem = fault or ("no_stained_cell" if empty else None)
+            fields.append(Field(box, judge(scores, seen, manifest.classes, decision, manifest.limits, problem)))
+        judged = judge_frame([field.judgement for field in fields], decision)
         done = time.perf_counter_ns()
         times = {
             "grab": frame.grab_ms,
@@ -109,10 +156,14 @@ class Classifier:
         }
         return Verdict(
             source=frame.source,
-            judgement=judgement,
+            judgement=judged.judgement,
+            fields=tuple(fields),
+            positive_share=judged.positive_share,
+            worst=judged.worst,
+            red_cells=red_cells,
             quality=quality,
-            cells=found,
-            mask=prepared.mask,
+            cells=cells,
+            mask=mask,
             thumbnail=small,
             times_ms=times | {"total": sum(times.values())},
             frame_id=frame.sequence,
@@ -126,8 +177,40 @@ class Classifier:
             certified=manifest.gate.certified,
         )
 
+    def _divide(self, image: Image, ruler: Ruler) -> tuple[RedCells | None, tuple[Box, ...], Reason | None]:
+        """Return a frame's red cells, its fields, and why it has none of the training scale: then it is left whole."""
+        scale = self.manifest.scale
+        height, width = image.shape[:2]
+        whole = ((0, 0, width, height),)
+        if scale is None:
+            return None, whole, None
+        red_cells = ruler.read(image)
+        if red_cells is None:
+            return None, whole, "scale_unknown"
+        boxes = cut(width, height, red_cells, scale, self.manifest.preprocessing)
+        return red_cells, boxes or whole, None if boxes else "scale_out_of_range"
 
-def _look(image: Image, prepared: Prepared) -> tuple[Image, Quality]:
-    """Return a frame's thumbnail at the model's size, and its figures."""
-    small = thumbnail(image, *prepared.model_input.shape[1:3])
-    return small, measure(small, prepared)
+
+def _joined(image: Image, boxes: Sequence[Box], prepared: Sequence[Prepared]) -> Image:
+    """Return the mask of a frame from those of its fields, which cover it."""
+    if len(boxes) == 1:
+        return prepared[0].mask
+    mask = np.zeros(image.shape[:2], np.uint8)
+    for box, each in zip(boxes, prepared, strict=True):
+        np.bitwise_or(part(mask, box), each.mask, out=part(mask, box))
+    return mask
+
+
+def _look(
+    image: Image, mask: Image, parts: Sequence[Image], prepared: Sequence[Prepared]
+) -> tuple[Image, list[Quality], Quality]:
+    """Return a frame's thumbnail at the model's size, the figures of its fields, and its own."""
+    size = prepared[0].model_input.shape[1:3]
+    small = thumbnail(image, *size)
+    thumbnails = [small] if len(parts) == 1 else [thumbnail(each, *size) for each in parts]
+    qualities = [measure(*each) for each in zip(thumbnails, prepared, strict=True)]
+    return small, qualities, pooled(qualities, mask)
+
+
+def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(p, 6) for name, p in probabilities.items()}

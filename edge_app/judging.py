@@ -1,5 +1,7 @@
-"""From logits and figures to a verdict, or to the reason why there is none."""
+"""From logits and figures to a verdict, or to the reason why there is none; from a frame's fields to its verdict."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,7 +12,16 @@ from pydantic import Field, model_validator
 from edge_app.frozen import Frozen
 from edge_app.quality import Level, Quality, Share
 
-Reason = Literal["no_stained_cell", "too_dark", "clipped", "out_of_focus", "stain_out_of_range", "low_confidence"]
+Reason = Literal[
+    "no_stained_cell",
+    "too_dark",
+    "clipped",
+    "out_of_focus",
+    "stain_out_of_range",
+    "scale_unknown",
+    "scale_out_of_range",
+    "low_confidence",
+]
 
 REASONS: dict[Reason, str] = {
     "no_stained_cell": "no stained cell in the field: move to one with cells, or check the stain",
@@ -18,8 +29,12 @@ REASONS: dict[Reason, str] = {
     "clipped": "burnt out: lower the lamp or the exposure",
     "out_of_focus": "out of focus: focus again",
     "stain_out_of_range": "colours unlike those of the training images: check white balance and stain",
+    "scale_unknown": "red cells can't be measured: move to where more lie, or give the scale (--um-per-pixel)",
+    "scale_out_of_range": "red cells too large or too small for the model: use another magnification",
     "low_confidence": "the model is not sure: look at another field",
 }
+# of the fields that are called anything, as many must be positive for the frame to be; 0 for one of them
+POSITIVE_SHARE = 0.0
 
 
 class Range(Frozen):
@@ -74,6 +89,19 @@ class Judgement:
     indeterminate: Reason | None
 
 
+@dataclass(frozen=True)
+class FrameJudgement:
+    """What was decided on a frame of fields.
+
+    positive_share: of the fields that got a label, how many are positive. worst: index of the one where the positive
+    class is most probable. Both are None without a positive class, or where no field got a label.
+    """
+
+    judgement: Judgement
+    positive_share: float | None
+    worst: int | None
+
+
 def softmax(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float64]:
     """Return probabilities over the last axis, in float64, of logits [..., K]."""
     scaled = logits.astype(np.float64) / temperature
@@ -82,16 +110,51 @@ def softmax(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[
 
 
 def judge(
-    logits: npt.NDArray[np.float32], quality: Quality, classes: tuple[str, ...], decision: Decision, limits: Limits
+    logits: npt.NDArray[np.float32],
+    quality: Quality,
+    classes: tuple[str, ...],
+    decision: Decision,
+    limits: Limits,
+    fault: Reason | None = None,
 ) -> Judgement:
-    """Return the judgement of one frame: logits [K] in the order of `classes`, and the frame's figures."""
+    """Return the judgement of one field: logits [K] in the order of `classes`, and the field's figures.
+
+    fault: why it can't be judged, found by other means; what `refusal` finds comes before it, but for a scale that is
+    known to be out of range.
+    """
     probabilities = dict(zip(classes, softmax(logits, decision.temperature).tolist(), strict=True))
     label = named(probabilities, decision)
-    reason = refusal(quality, limits)
+    reason = fault if fault == "scale_out_of_range" else refusal(quality, limits) or fault
     # How sure the label is, on a scale where the threshold, wherever it lies, is as unsure as can be.
     if reason is None and confidence(probabilities, decision) < limits.min_confidence:
         reason = "low_confidence"
     return Judgement(None if reason else label, probabilities, reason)
+
+
+def judge_frame(fields: Sequence[Judgement], decision: Decision) -> FrameJudgement:
+    """Return the judgement of a frame from those of its fields, one or more.
+
+    Indeterminate fields do not count. If all are, so is the frame, for the reason of the field that came nearest to an
+    answer: the last one in the order of `REASONS`. With a positive class, the frame is positive if more than
+    `POSITIVE_SHARE` of its fields are; its probabilities are those of the field that decides this. Without one, the
+    mean of the probabilities names the class.
+    """
+    positive = decision.positive
+    counted = [index for index, field in enumerate(fields) if field.label is not None]
+    if not counted:
+        order = list(REASONS)
+        nearest = max(fields, key=lambda field: order.index(field.indeterminate) if field.indeterminate else 0)
+        return FrameJudgement(nearest, None, None)
+    if positive is None:
+        mean = {
+            name: sum(fields[index].probabilities[name] for index in counted) / len(counted)
+            for name in fields[0].probabilities
+        }
+        return FrameJudgement(Judgement(named(mean, decision), mean, None), None, None)
+    ordered = sorted(counted, key=lambda index: -fields[index].probabilities[positive])
+    deciding = fields[ordered[math.floor(POSITIVE_SHARE * len(ordered))]]
+    share = sum(fields[index].label == positive for index in counted) / len(counted)
+    return FrameJudgement(deciding, share, ordered[0])
 
 
 def named(probabilities: dict[str, float], decision: Decision) -> str:

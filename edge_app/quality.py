@@ -4,6 +4,7 @@ All figures are taken at the model's input size, so they speak of the picture th
 pixels whose blur vanishes when it is reduced to 224 is sharp to the model.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import cv2
@@ -70,6 +71,17 @@ def measure(small: Image, prepared: Prepared) -> Quality:
         stain_hue=min(hue, 179.0) if is_stained else None,
         stain_saturation=min(saturation, 255.0) if is_stained else None,  # a mean of many 255 may come out above
     )
+
+
+def pooled(fields: Sequence[Quality], mask: Image) -> Quality:
+    """Return the figures of a frame from those of its fields: their means, and the stained share of its whole mask."""
+    if len(fields) == 1:
+        return fields[0]
+    means = {}
+    for name in Quality.model_fields:
+        values = [value for value in (getattr(field, name) for field in fields) if value is not None]
+        means[name] = sum(values) / len(values) if values else None
+    return Quality.model_validate(means | {"mask_fraction": cv2.countNonZero(mask) / mask.size})
 
 
 def _variance(image: cv2.typing.MatLike) -> float:

@@ -7,8 +7,9 @@ Kimme, Ballard and Sklansky, CACM 1975). The radius at which the votes meet best
 Edges of stained cells have no vote.
 """
 
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Annotated
 
 import cv2
@@ -31,6 +32,10 @@ FEWEST_EDGES = 200
 WEAKEST_EDGE = 0.3  # of the strong ones
 CLEAR = 0.11  # about the square of the share of votes that meet; the least of the ALL images has 0.12, noise 0.03
 
+NEEDED = 9  # measurements; then the scale is known, and only checked
+CHECK_EVERY = 30  # frames
+SAME = 0.05  # of a diameter: what is nearer than this is no other scale
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -39,13 +44,14 @@ class Scale(Frozen):
 
     red_cell_px: the red cells' diameter in pixels across. pixel_aspect: width of what a pixel shows over its height,
     4/3 where fields of 4:3 were made square; down, a red cell is so many times longer. um_per_pixel: across.
-    tolerance: by what share the scale of a field may differ from this.
+    tolerance: by what share the scale of a field may differ from this. Networks trained on the published images hardly
+    mind smaller cells, but call healthy fields of larger ones cancer: from 1.3 times the size on, one in ten.
     """
 
     red_cell_px: Annotated[float, Field(ge=2, le=1000)]
     pixel_aspect: Annotated[float, Field(ge=0.25, le=4)] = 1.0
     um_per_pixel: Annotated[float, Field(gt=0)]
-    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.2
+    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.25
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,53 @@ def measure_red_cells(frame: Image) -> RedCells | None:
             diameter = 2 * radius * reduced_by
             return RedCells(diameter / stretch, diameter * stretch)
     return None
+
+
+class Ruler:
+    """Knows the red cells' diameter in the frames of one source: as it was said, or measured in the first of them.
+
+    It is the median of the last `NEEDED` measurements. So many frames are measured, then every 30th; another objective
+    is noticed after some of these, or at once after `forget`. Frames of another size are measured anew.
+    """
+
+    def __init__(self, um_per_pixel: float | None = None) -> None:
+        """Take the scale that is said, µm a pixel, or measure it."""
+        self.given = um_per_pixel is not None
+        self.red_cells = red_cells_of(um_per_pixel) if um_per_pixel else None
+        self._forget = False
+        self._size = (0, 0)
+        self._measured: deque[RedCells] = deque(maxlen=NEEDED)
+        self._since = 0
+
+    @property
+    def um_per_pixel(self) -> float | None:
+        """µm a pixel, or None while it is not known."""
+        return RED_CELL_UM / self.red_cells.width if self.red_cells else None
+
+    @property
+    def steady(self) -> bool:
+        """Whether the scale was said, or measured often enough."""
+        return self.given or len(self._measured) == NEEDED
+
+    def forget(self) -> None:
+        """Measure anew from the next frame on, if the scale was not said."""
+        self._forget = True
+
+    def read(self, frame: Image) -> RedCells | None:
+        """Return the red cells' diameter in a frame's pixels, or None while it could not be measured."""
+        if self.given:
+            return self.red_cells
+        if self._forget or frame.shape[:2] != self._size:
+            self._forget, self._size, self.red_cells = False, (frame.shape[0], frame.shape[1]), None
+            self._measured.clear()
+        self._since += 1
+        if (not self.steady or self._since >= CHECK_EVERY) and (found := measure_red_cells(frame)):
+            self._since = 0
+            self._measured.append(found)
+            width, height = (float(np.median(each)) for each in zip(*map(astuple, self._measured), strict=True))
+            if self.red_cells is None or abs(width / self.red_cells.width - 1) > SAME:
+                self.red_cells = RedCells(width, height)
+        return self.red_cells
 
 
 def _views(frame: Image) -> Iterator[tuple[Image, float]]:

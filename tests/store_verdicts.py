@@ -46,6 +46,10 @@ def a_verdict(
     fields: dict[str, Any] = {
         "source": "demo:",
         "judgement": Judgement(label, {"Cancer": 0.75, "Normal": 0.25}, None if label else "out_of_focus"),
+        "fields": (),
+        "positive_share": None,
+        "worst": None,
+        "red_cells": None,
         "quality": quality,
         "cells": [Cell(24.0, 20.0, 768, (8, 8, 32, 24))],
         "mask": mask,
