@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from edge_app.errors import InputError
+from edge_app.opencv import ERROR, set_log_level
 from edge_app.preprocessing import Image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -192,7 +193,7 @@ def _decoder_messages() -> Iterator[list[str]]:
     """
     messages: list[str] = []
     with _stderr_lock, open(os.memfd_create("decoder messages"), "r+b") as caught:  # noqa: PTH123
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        level = set_log_level(ERROR)
         real = os.dup(2)
         try:
             os.dup2(caught.fileno(), 2)
@@ -200,7 +201,7 @@ def _decoder_messages() -> Iterator[list[str]]:
         finally:
             os.dup2(real, 2)
             os.close(real)
-            cv2.utils.logging.setLogLevel(level)
+            set_log_level(level)
             caught.seek(0)
             for line in caught.read().splitlines(keepends=True):
                 if _DAMAGE.match(line):

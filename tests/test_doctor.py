@@ -191,3 +191,16 @@ def test_picamera2_is_missed_on_a_raspberry_pi_only() -> None:
     assert on_pi.state in ("ok", "missing")
     assert on_pi.state == "ok" or "--system-site-packages" in (on_pi.advice or "")
     assert picamera2("").state == "ok"
+
+
+def test_a_picamera2_that_was_built_for_another_numpy_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "libcamera.py").touch()
+    (tmp_path / "picamera2.py").write_text("raise ValueError('numpy.dtype size changed, may indicate binary …')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for board in ("Raspberry Pi 5 Model B Rev 1.0", ""):
+        check = picamera2(board)
+        assert check.state == "warning"
+        assert "numpy.dtype size changed" in check.text
+        assert "pip install 'numpy<2'" in (check.advice or "")

@@ -11,6 +11,7 @@ from edge_app.cameras import Camera, Setting, uri_options, uri_path
 from edge_app.cameras.reading import Device, LiveCamera, OrderedCamera
 from edge_app.errors import InputError
 from edge_app.images import find_images, read_image
+from edge_app.opencv import SILENT, set_log_level
 from edge_app.preprocessing import Image
 
 # OpenCV reads this once, when FFmpeg is first used; without it, FFmpeg says on stderr what the errors here say.
@@ -81,7 +82,7 @@ class Video(Device):
 
     def __init__(self, path: Path) -> None:
         """Open the file; raises InputError when it can't be read as a video."""
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        set_log_level(SILENT)
         try:
             with path.open("rb"):
                 pass

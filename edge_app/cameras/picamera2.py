@@ -70,7 +70,7 @@ def open_uri(
 def list_picamera2() -> list[CameraInfo]:
     """Return the cameras that libcamera knows, USB cameras left out, as v4l2:// has them; none without picamera2."""
     try:
-        library = _library()
+        library = load_library()
     except CameraError:
         return []
     return [
@@ -78,6 +78,20 @@ def list_picamera2() -> list[CameraInfo]:
         for number, info in enumerate(library.global_camera_info())
         if "/usb" not in info["Id"]
     ]
+
+
+def load_library() -> Any:
+    """Return picamera2's class; raises CameraError that says how to install it."""
+    try:
+        from picamera2 import Picamera2
+    except ModuleNotFoundError as error:
+        raise CameraError(f"the Python library {error.name} is missing; {INSTALL}") from None
+    except (ImportError, ValueError) as error:  # ValueError: compiled for another NumPy
+        raise CameraError(
+            f"picamera2 can't be loaded ({error}); update the system, or install the numpy that it was built for, "
+            "`pip install 'numpy<2'`"
+        ) from None
+    return Picamera2
 
 
 class Picamera2Device(Device):
@@ -91,7 +105,7 @@ class Picamera2Device(Device):
         self._metadata: Mapping[str, Any] = {}
         self._job: Any = None
         self._request: Any = None
-        library = _library()
+        library = load_library()
         try:
             cameras = library.global_camera_info()
             if number >= len(cameras):
@@ -192,20 +206,6 @@ class Picamera2Device(Device):
             self._camera.start()
         except (RuntimeError, ValueError) as error:
             raise CameraError(_reason(error)) from None
-
-
-def _library() -> Any:
-    """Return picamera2's class; raises CameraError that says how to install it."""
-    try:
-        from picamera2 import Picamera2
-    except ModuleNotFoundError as error:
-        raise CameraError(f"the Python library {error.name} is missing; {INSTALL}") from None
-    except (ImportError, ValueError) as error:  # ValueError: compiled for another NumPy
-        raise CameraError(
-            f"picamera2 can't be loaded ({error}); update the system, or install the numpy that it was built for, "
-            "`pip install 'numpy<2'`"
-        ) from None
-    return Picamera2
 
 
 def _wish(uri: str) -> tuple[int, Wish]:

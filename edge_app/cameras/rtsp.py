@@ -11,6 +11,7 @@ import numpy as np
 from edge_app.cameras import Camera, Setting, without_secrets
 from edge_app.cameras.reading import Device, LiveCamera
 from edge_app.errors import CameraError, InputError
+from edge_app.opencv import SILENT, set_log_level
 from edge_app.preprocessing import Image
 
 # OpenCV reads these when it opens a stream. Over UDP, lost packets would tear pictures that nothing marks as damaged.
@@ -55,7 +56,7 @@ class RtspDevice(Device):
 
     def __init__(self, uri: str, source: str, open_timeout_s: float, read_timeout_s: float) -> None:
         """Open it; raises CameraError, for which FFmpeg tells no reason."""
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        set_log_level(SILENT)
         self.source = source
         limits = {
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: open_timeout_s,

@@ -18,6 +18,7 @@ from edge_app.cameras.reading import Device, LiveCamera
 from edge_app.cameras.v4l2_controls import described, is_usable, name_of, native_value
 from edge_app.errors import CameraError, InputError
 from edge_app.images import decode_image
+from edge_app.opencv import SILENT, set_log_level
 from edge_app.preprocessing import Image
 
 OPTIONS = {
@@ -93,7 +94,7 @@ class V4l2Device(Device):
 
     def __init__(self, uri: str, path: Path, wish: Wish) -> None:
         """Open it; raises the CameraError that says why it can't be had."""
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the errors here say it better
+        set_log_level(SILENT)  # the errors here say it better
         self.source = uri
         self._path = path
         self.settings: Mapping[str, Setting] = {}

@@ -16,7 +16,7 @@ import click
 
 from edge_app import __version__
 from edge_app.board import HOT, Throttling, board_model, program_output, read_board, read_text
-from edge_app.errors import BundleNotFoundError, LeukoscopeError, RuntimeMissingError
+from edge_app.errors import BundleNotFoundError, CameraError, LeukoscopeError, RuntimeMissingError
 from edge_app.runtimes import LIBRARIES, load
 
 State = Literal["ok", "warning", "missing"]
@@ -177,6 +177,13 @@ def picamera2(board: str) -> Check:
     """Return whether Raspberry Pi cameras can be used on a board of this name."""
     absent = [name for name in ("libcamera", "picamera2") if importlib.util.find_spec(name) is None]
     if not absent:
+        from edge_app.cameras.picamera2 import load_library
+
+        try:
+            load_library()
+        except CameraError as error:  # the system's is built for numpy 1 on bookworm
+            what, _, advice = str(error).rpartition("; ")
+            return Check("picamera2", "warning", what, advice)
         return Check("picamera2", "ok", "installed")
     if "Raspberry Pi" not in board:
         return Check("picamera2", "ok", "not installed, and not needed: this is no Raspberry Pi")
