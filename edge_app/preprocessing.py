@@ -6,7 +6,7 @@ S. A. Aly, "Acute Lymphoblastic Leukemia Diagnosis Employing YOLOv11, YOLOv8, Re
 Learning Models", and of the segmentation script that its authors published with it.
 """
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from edge_app.cores import CORES, pool
+from edge_app.blocks import Grid, Stain, cut, find_stain, shrink
+from edge_app.cores import CORES, share_out
 from edge_app.errors import InputError
 from edge_app.frozen import Frozen
 
 Image = npt.NDArray[np.uint8]
-STRIP_PIXELS = 640_000  # the most that one call works on: what it writes stays in the cache for the next step
-SMALLEST_TILE = 50  # pixels
+STRIP_PIXELS = 1_200_000  # about as many as one call works on: what it writes stays near the cache for the next step
 Channel = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -61,83 +61,53 @@ class Prepared:
 
 def stain_mask(frame: Image, record: Preprocessing) -> Image:
     """Return the stain's mask: uint8 [h, w], 255 where the frame (uint8 [h, w, 3], BGR) is stained, else 0."""
-    _check(frame)
-    mask = np.empty(frame.shape[:2], np.uint8)
-    rows = -(-len(mask) // _strips(frame))
-    tops = range(0, len(mask), rows)
-    list(pool.map(lambda top: _fill(mask, frame, record, top, min(top + rows, len(mask))), tops))
-    return mask
+    return _work_off(frame, record, lambda *_: None)
 
 
 def prepare(frame: Image, record: Preprocessing) -> Prepared:
     """Return the model's input and the mask of a frame (uint8 [h, w, 3], BGR, at least 1 × 1).
 
-    The frame is worked off in strips that stay in a core's cache, and is reduced only where it is stained; the result
-    is that of the plain sequence of steps. Raises InputError when the frame has another shape or dtype.
+    Only what may be stained is looked at closely and reduced (see `edge_app.blocks`); the result is that of the plain
+    sequence of steps. Raises InputError when the frame has another shape or dtype.
+    """
+    small = np.zeros((record.height, record.width, 3), np.uint8)
+
+    def reduce(stain: Stain, grid: Grid, above: int, tiles: slice) -> None:
+        shrink(stain, grid, above, small[tiles.start * grid.small_height : tiles.stop * grid.small_height])
+
+    mask = _work_off(frame, record, reduce)
+    return Prepared(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)[np.newaxis], mask)
+
+
+def _work_off(frame: Image, record: Preprocessing, use: Callable[[Stain, Grid, int, slice], None]) -> Image:
+    """Return a frame's mask, found in strips; use: is given each strip's stain, the rows of blocks that were added
+    above it, and its rows of tiles.
     """
     _check(frame)
+    frame = np.ascontiguousarray(frame)
     height, width = frame.shape[:2]
+    grid = cut(height, width, record)
     mask = np.empty((height, width), np.uint8)
-    small = np.zeros((record.height, record.width, 3), np.uint8)
-    rows, columns = _cuts(height, record.height), _cuts(width, record.width)
+    reach = -(-(record.opening // 2 * 2) // grid.height)  # blocks: so far erosion and dilation see beyond their own
 
-    def work(first: int) -> None:
-        last = min(first + batch, len(rows) - 1)
-        _fill(mask, frame, record, rows[first][0], rows[last][0])
-        strip = mask[rows[first][0] : rows[last][0]]
-        for row, start, end in _stained_runs(strip, last - first, len(columns) - 1):
-            (top, small_top), (bottom, small_bottom) = rows[first + row : first + row + 2]
-            (left, small_left), (right, small_right) = columns[start], columns[end]
-            part = frame[top:bottom, left:right]
-            cv2.resize(
-                cv2.bitwise_and(part, part, mask=mask[top:bottom, left:right]),
-                (small_right - small_left, small_bottom - small_top),
-                dst=small[small_top:small_bottom, small_left:small_right],
-                interpolation=cv2.INTER_AREA,
-            )
+    def work(tiles: slice) -> None:
+        top, bottom = tiles.start * grid.tile_height, tiles.stop * grid.tile_height
+        above = min(reach, top // grid.height)
+        start = top - above * grid.height
+        stain = find_stain(frame[start : bottom + reach * grid.height], record, grid)
+        mask[top:bottom] = stain.mask[top - start : bottom - start]
+        use(stain, grid, above, tiles)
 
-    batch = -(-(len(rows) - 1) // _strips(frame))
-    list(pool.map(work, range(0, len(rows) - 1, batch)))
-    return Prepared(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)[np.newaxis], mask)
+    count = height // grid.tile_height
+    batch = -(-count // _strips(frame))
+    share_out(work, [slice(first, min(first + batch, count)) for first in range(0, count, batch)])
+    return mask
 
 
 def _strips(frame: Image) -> int:
     """Return into how many strips a frame is cut: as few as keep all cores busy, since handing one over costs time."""
     pixels: int = frame.shape[0] * frame.shape[1]
     return CORES * max(1, round(pixels / (CORES * STRIP_PIXELS)))
-
-
-def _fill(mask: Image, frame: Image, record: Preprocessing, top: int, bottom: int) -> None:
-    """Write the rows from `top` to before `bottom` of a frame's mask."""
-    reach = record.opening // 2 * 2  # erosion and dilation together see so many rows beyond their own
-    above, below = max(top - reach, 0), min(bottom + reach, len(frame))
-    found = cv2.inRange(cv2.cvtColor(frame[above:below], cv2.COLOR_BGR2HSV), record.hsv_low, record.hsv_high)
-    if record.opening > 1:
-        cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((record.opening, record.opening), np.uint8), dst=found)
-    mask[top:bottom] = found[top - above : bottom - above]
-
-
-def _cuts(source: int, target: int) -> list[tuple[int, int]]:
-    """Return where a side is cut into tiles, in pixels of the frame and of the result.
-
-    Cuts lie where both fall on whole pixels, so that no pixel of the result needs two tiles and the area resize of the
-    tiles is that of the whole. A frame smaller than the result stays whole: OpenCV then interpolates.
-    """
-    pieces = 1
-    if source >= target:
-        common = math.gcd(source, target)
-        pieces = max(n for n in range(1, common + 1) if common % n == 0 and (n == 1 or source // n >= SMALLEST_TILE))
-    return [(source * index // pieces, target * index // pieces) for index in range(pieces + 1)]
-
-
-def _stained_runs(mask: Image, rows: int, columns: int) -> list[tuple[int, int, int]]:
-    """Return each run of neighbouring tiles with a stained pixel: its row, its first tile, and one past its last."""
-    height, width = mask.shape
-    touched = np.bitwise_or.reduce(mask.reshape(rows, height // rows, width), axis=1)
-    stained = np.zeros((rows, columns + 2), bool)  # with a border of unstained ones left and right
-    stained[:, 1:-1] = touched.reshape(rows, columns, width // columns).any(axis=2)
-    at_row, edges = np.nonzero(stained[:, 1:] != stained[:, :-1])
-    return list(zip(at_row[::2].tolist(), edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _check(frame: Image) -> None:

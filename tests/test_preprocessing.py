@@ -12,6 +12,7 @@ from edge_app.errors import InputError
 from edge_app.images import find_images, read_image
 from edge_app.preprocessing import Image, Preprocessing, prepare, stain_mask
 
+STAIN = (150, 60, 130)  # blue, green, red
 FRAMES = arrays.arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1, 70), st.just(3)))
 
 
@@ -25,6 +26,12 @@ def paper_mask(frame: Image) -> Image:
 def paper_input(frame: Image, size: tuple[int, int]) -> Image:
     masked = cv2.bitwise_and(frame, frame, mask=paper_mask(frame))
     return np.asarray(cv2.cvtColor(cv2.resize(masked, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def plain_mask(frame: Image, opening: int) -> Image:
+    """The study's segmentation with a kernel of another size."""
+    mask = cv2.inRange(cv2.cvtColor(frame, cv2.COLOR_BGR2HSV), (120, 50, 50), (160, 255, 255))
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((opening, opening), np.uint8)), np.uint8)
 
 
 def smooth_frame(height: int, width: int, seed: int) -> Image:
@@ -43,7 +50,11 @@ def test_any_frame_gives_the_papers_mask_and_a_model_input_of_the_right_form(fra
 
 
 @pytest.mark.parametrize(
-    ("height", "width"), [(224, 224), (960, 1280), (1944, 2592), (1368, 1712), (652, 1226), (97, 1300)]
+    ("height", "width"),
+    [
+        *((224, 224), (960, 1280), (1944, 2592), (1368, 1712), (652, 1226), (97, 1300)),
+        *((2464, 640), (448, 1280), (960, 1120), (448, 672)),  # one side or both shrink by a whole factor
+    ],
 )
 def test_frames_of_camera_sizes_give_what_the_plain_sequence_gives(height: int, width: int) -> None:
     frame = smooth_frame(height, width, seed=height)
@@ -64,13 +75,58 @@ def test_strips_and_tiles_do_not_show_in_the_result(
     size: tuple[int, int], target: tuple[int, int], opening: int, seed: int
 ) -> None:
     frame = smooth_frame(*size, seed)
-    hsv = cv2.cvtColor(frame, cv2.COLOR_BGR2HSV)
-    mask = cv2.inRange(hsv, (120, 50, 50), (160, 255, 255))
-    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((opening, opening), np.uint8)) if opening > 1 else mask
+    mask = plain_mask(frame, opening)
     small = cv2.resize(cv2.bitwise_and(frame, frame, mask=mask), target[::-1], interpolation=cv2.INTER_AREA)
     prepared = prepare(frame, Preprocessing(height=target[0], width=target[1], opening=opening))
     assert np.array_equal(prepared.mask, mask)
     assert np.array_equal(prepared.model_input[0], cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
+
+
+@given(
+    size=st.tuples(st.integers(224, 500), st.integers(224, 500)),
+    opening=st.integers(1, 31),
+    corners=st.lists(st.tuples(st.integers(-20, 500), st.integers(-20, 500)), min_size=1, max_size=20),
+    sides=st.lists(st.integers(-2, 1), min_size=20, max_size=20),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_square_is_missed_that_is_just_large_enough(
+    size: tuple[int, int], opening: int, corners: list[tuple[int, int]], sides: list[int]
+) -> None:
+    """Squares about as large as the kernel, anywhere, cut by the frame's border or not, some overlapping."""
+    frame = np.full((*size, 3), 230, np.uint8)
+    for (top, left), more in zip(corners, sides, strict=False):
+        side = max(1, opening + more)
+        frame[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)] = STAIN
+    assert np.array_equal(stain_mask(frame, Preprocessing(opening=opening)), plain_mask(frame, opening))
+
+
+@pytest.mark.parametrize("opening", range(1, 10))
+def test_a_square_that_the_border_cuts_is_not_missed(opening: int) -> None:
+    for side in range(1, opening + 2):
+        frame = np.full((640, 640, 3), 230, np.uint8)
+        for rows in (slice(side), slice(300, 300 + opening), slice(640 - side, 640)):
+            for columns in (slice(side), slice(300, 300 + opening), slice(640 - side, 640)):
+                frame[rows, columns] = STAIN
+        assert np.array_equal(stain_mask(frame, Preprocessing(opening=opening)), plain_mask(frame, opening)), side
+
+
+def test_all_colours_that_are_stain_are_those_of_the_integer_formula() -> None:
+    """OpenCV's 8-bit HSV by its documentation and tables, so that a build that computes another one is found."""
+    blue, green = np.meshgrid(np.arange(256), np.arange(256))
+    levels = np.maximum(np.arange(256), 1)
+    by_value, by_spread = np.rint((255 << 12) / levels).astype(int), np.rint((180 << 12) / (6 * levels)).astype(int)
+    for red in range(256):
+        value = np.maximum(np.maximum(blue, green), red)
+        spread = value - np.minimum(np.minimum(blue, green), red)
+        sector = np.where(value == green, blue - red + 2 * spread, red - green + 4 * spread)
+        sector = np.where(value == red, green - blue, sector)
+        hue = (sector * by_spread[spread] + 2048) >> 12
+        hue = np.where(hue < 0, hue + 180, hue)
+        saturation = (spread * by_value[value] + 2048) >> 12
+        stained = (hue >= 120) & (hue <= 160) & (saturation >= 50) & (value >= 50)
+        frame = np.stack([blue, green, np.full_like(blue, red)], axis=-1).astype(np.uint8)
+        found = stain_mask(frame, Preprocessing(opening=1))
+        assert np.array_equal(found > 0, stained), red
 
 
 def test_a_frame_that_is_not_contiguous_gives_the_same(  # as a cropped or mirrored camera picture is
