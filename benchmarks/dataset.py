@@ -125,11 +125,20 @@ def load_part(folder: Path, manifest: DatasetManifest, part: Part) -> tuple[Imag
 
 def read_prepared(folder: Path, file: DatasetFile) -> Image:
     """Return a prepared image as the model takes it: uint8 [1, H, W, 3], RGB. Raises DatasetError if it changed."""
-    path = folder / file.path
+    return np.asarray(cv2.cvtColor(_read(folder / file.path, file.sha256), cv2.COLOR_BGR2RGB), np.uint8)[np.newaxis]
+
+
+def read_raw(folder: Path, file: DatasetFile) -> Image:
+    """Return an image before segmentation, at the model's size: uint8 [H, W, 3], BGR. Raises DatasetError."""
+    return _read(folder / file.raw, file.raw_sha256)
+
+
+def _read(path: Path, sha256: str) -> Image:
+    """Return an image of a data set; raises DatasetError when it is missing or not the one that was built."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path} can't be read ({error.strerror}); build the data set again") from error
-    if hashlib.sha256(data).hexdigest() != file.sha256:
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise DatasetError(f"{path} is not the file that was built; build the data set again")
-    return np.asarray(cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB), np.uint8)[np.newaxis]
+    return read_image(path)

@@ -1,18 +1,32 @@
 """Training images changed before they are segmented."""
 
 import multiprocessing
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.dataset import DatasetManifest
 from edge_app.preprocessing import Image, Preprocessing, prepare
 from edge_app.smears import draw_smear
+from train.dataset import build_dataset
+from train.drawing import draw_images
+from train.images import PartImages
 from train.recapture import Recapture, recapture
+from train.recipe import Augmentation
 
 RECORD = Preprocessing()
 EVERY = Recapture(
     share=1, stain=0.2, white_balance=0.1, brightness=0.2, illumination=0.3, blur=0.004, noise=8, jpeg=50
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetManifest]:
+    """A data set of drawn fields, and its manifest."""
+    folder = tmp_path_factory.mktemp("recapture")
+    draw_images(folder / "drawn", 8)
+    return folder / "set", build_dataset([folder / "drawn"], folder / "set")
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +61,21 @@ def test_a_forked_loader_prepares_images_too(raw: Image) -> None:
     with multiprocessing.get_context("fork").Pool(1) as workers:
         found = workers.apply_async(recapture, (raw, EVERY, RECORD, np.random.default_rng(1))).get(timeout=30)
     assert np.array_equal(found, recapture(raw, EVERY, RECORD, np.random.default_rng(1)))
+
+
+def test_training_shows_images_changed_before_segmentation_and_validation_does_not(
+    drawn: tuple[Path, DatasetManifest],
+) -> None:
+    folder, manifest = drawn
+    images = PartImages(folder, manifest, "train", EVERY)
+    shown = [images.training_image(0, Augmentation(), np.random.default_rng(seed)) for seed in range(3)]
+    assert len({image.tobytes() for image in (*shown, images.images[0])}) == 4
+    plain = PartImages(folder, manifest, "val")
+    assert np.array_equal(plain.training_image(0, Augmentation(), np.random.default_rng(0)), plain.images[0])
+
+
+def test_a_frame_that_was_made_small_is_shown_as_it_was_segmented(drawn: tuple[Path, DatasetManifest]) -> None:
+    folder, manifest = drawn
+    small = manifest.replace(files=tuple(file.replace(red_cell_px=6.0) for file in manifest.files))
+    images = PartImages(folder, small, "train", EVERY)
+    assert np.array_equal(images.training_image(0, Augmentation(), np.random.default_rng(0)), images.images[0])

@@ -43,7 +43,10 @@ class KerasFit:
                 f"{self.recipe.size}; build one with --size {self.recipe.size}, or train with --set size={size.width}"
             )
         self.scope = keras_scope(job.device)
-        self.parts = {part: PartImages(job.dataset, job.manifest, part) for part in ("train", "val")}
+        self.parts = {
+            "train": PartImages(job.dataset, job.manifest, "train", self.recipe.augmentation.recapture),
+            "val": PartImages(job.dataset, job.manifest, "val"),
+        }
         keras.utils.set_random_seed(self.recipe.seed)
         self.history = History(job.output)
         with self.scope():

@@ -6,8 +6,11 @@ import numpy as np
 from pydantic import Field
 
 from benchmarks import perturbations
+from benchmarks.dataset import DatasetFile
 from edge_app.frozen import Frozen
 from edge_app.preprocessing import Image, Preprocessing, prepare
+
+SMALLEST_RED_CELL = 8.0  # pixels; in smaller pictures of cells the opening of the mask would leave none
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -28,6 +31,11 @@ class Recapture(Frozen):
     blur: Share = 0
     noise: Annotated[float, Field(ge=0, le=64)] = 0
     jpeg: Annotated[int, Field(ge=1, le=100)] = 100
+
+
+def can_be_recaptured(file: DatasetFile) -> bool:
+    """Return whether an image can be segmented again at the model's size: not a large frame that was made small."""
+    return file.red_cell_px is None or file.red_cell_px >= SMALLEST_RED_CELL
 
 
 def recapture(raw: Image, changes: Recapture, record: Preprocessing, random: np.random.Generator) -> Image:

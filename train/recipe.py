@@ -9,13 +9,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from edge_app.errors import TrainingError
 from edge_app.frozen import Frozen
+from train.recapture import Recapture
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Augmentation(Frozen):
-    """Changes to a prepared image in training; see `train.images.augment`.
+    """Changes to an image in training; see `train.images.augment`, and `train.recapture` for those before segmentation.
 
     rotation_degrees: up to this angle either way. zoom: range of the scale. zoom_apart: height and width are scaled
     apart, as Keras' RandomZoom does. shift: up to this share of the side, either way. fill: what comes in at the
@@ -34,6 +35,7 @@ class Augmentation(Frozen):
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0
     saturation: Annotated[float, Field(ge=0, lt=1)] = 0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0
+    recapture: Recapture | None = None
 
 
 class Recipe(Frozen):

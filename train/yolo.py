@@ -104,7 +104,9 @@ class SmearTrainer(ClassificationTrainer):  # type: ignore[misc]
         """Return the images of a part, changed as the recipe says where they are for training."""
         dataset, part = Path(img_path).parent, Path(img_path).name
         manifest = read_record(self.run_folder / "dataset.json", DatasetManifest)
-        images = PartImages(dataset, manifest, part)  # type: ignore[arg-type]
+        augmentation = self.recipe.augmentation
+        changes = augmentation.recapture if isinstance(augmentation, Augmentation) and mode == "train" else None
+        images = PartImages(dataset, manifest, part, changes)  # type: ignore[arg-type]
         if mode != "train":
             every = np.arange(len(images.labels))
             return SmearImages(every, images.labels, lambda index: _tensor(images.images[index]), self.args.imgsz)
