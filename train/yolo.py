@@ -223,9 +223,12 @@ def _tensor(image: Image) -> torch.Tensor:
 
 
 def _use_all_cores(trainer: ClassificationTrainer) -> None:
-    """Undo Ultralytics' one thread on a CPU, and lay the weights out as `preprocess_batch` does the images."""
+    """Undo Ultralytics' one thread on a CPU, and lay the weights out as `preprocess_batch` does the images.
+
+    OMP_NUM_THREADS has the last word, for a machine that others work on, too.
+    """
     if trainer.device.type == "cpu":
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
         trainer.model.to(memory_format=torch.channels_last)
 
 
