@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+from cv2.typing import MatLike
 
 from edge_app.preprocessing import Image
 
@@ -36,22 +36,24 @@ def find_cells(mask: Image) -> list[Cell]:
     small = cv2.medianBlur(np.ascontiguousarray(mask[::scale, ::scale]), 3)
     small[[0, -1]] = 0  # depth is measured from the edge of the frame, too
     small[:, [0, -1]] = 0
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(small, connectivity=8)
-    depth = np.asarray(cv2.distanceTransform(small, cv2.DIST_L2, 3), np.float32)
-    components = []  # (inscribed radius, box, depth inside the component and 0 outside)
+    # 16 bits are enough for labels of so small a mask, and three times as fast
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(small, connectivity=8, ltype=cv2.CV_16U)
+    depth = cv2.distanceTransform(small, cv2.DIST_L2, 3)
+    components = []  # (inscribed radius, corner, body, depth inside it and 0 outside)
     for label, (left, top, width, height, area) in enumerate(stats.tolist()):
         if label > 0 and area >= SMALLEST_FRACTION * small.size:
             part = np.s_[top : top + height, left : left + width]
-            inside = np.where(labels[part] == label, depth[part], np.float32(0))
-            components.append((float(inside.max()), (left, top), inside))
+            body = cv2.inRange(labels[part], label, label)
+            inside = cv2.copyTo(depth[part], body)
+            components.append((cv2.minMaxLoc(inside)[1], (left, top), body, inside))
     if not components:
         return []
-    typical = _weighted_median([radius for radius, _, _ in components])
+    typical = _weighted_median([radius for radius, *_ in components])
     return [
         _cell(region, left, top, scale)
-        for radius, (left, top), inside in components
+        for radius, (left, top), body, inside in components
         if radius >= SMALLEST_RADIUS * typical
-        for region in _split(inside, typical)
+        for region in _split(body, inside, typical)
     ]
 
 
@@ -62,24 +64,28 @@ def _weighted_median(radii: list[float]) -> float:
     return float(ordered[np.searchsorted(weights, weights[-1] / 2)])
 
 
-def _split(inside: npt.NDArray[np.float32], typical: float) -> list[npt.NDArray[np.bool_]]:
-    """Return the regions of the cells in one component, given its depth: distance to the border, 0 outside."""
+def _split(body: MatLike, inside: MatLike, typical: float) -> list[MatLike]:
+    """Return the regions (255 inside, else 0) of the cells in one component.
+
+    body: 255 inside, else 0. inside: distance to the border, 0 outside.
+    """
     smooth = cv2.GaussianBlur(inside, (0, 0), max(0.15 * typical, 0.5))
     size = 2 * round(CENTRE_DISTANCE * typical / 2) + 1
-    highest = np.asarray(cv2.dilate(smooth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))))
-    centres = ((smooth >= highest) & (inside >= SMALLEST_RADIUS * typical)).astype(np.uint8)
-    count = int(cv2.connectedComponents(centres, connectivity=8)[0])
-    body = inside > 0
+    highest = cv2.dilate(smooth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    deep = cv2.inRange(inside, SMALLEST_RADIUS * typical, np.inf)
+    centres = cv2.bitwise_and(cv2.compare(smooth, highest, cv2.CMP_GE), deep)
+    count = cv2.connectedComponents(centres, connectivity=8)[0]
     if count <= 2:
         return [body]
     # Each pixel goes to the nearest centre: the labels number the zero pixels, so they are looked up once more.
-    _, nearest = cv2.distanceTransformWithLabels(1 - centres, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
-    return [body & (nearest == label) for label in range(1, count)]
+    apart = cv2.bitwise_not(centres)
+    _, nearest = cv2.distanceTransformWithLabels(apart, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
+    return [cv2.bitwise_and(body, cv2.inRange(nearest, label, label)) for label in range(1, count)]
 
 
-def _cell(region: npt.NDArray[np.bool_], left: int, top: int, scale: int) -> Cell:
-    moments = cv2.moments(region.astype(np.uint8), binaryImage=True)
-    x, y, width, height = cv2.boundingRect(region.astype(np.uint8))
+def _cell(region: MatLike, left: int, top: int, scale: int) -> Cell:
+    moments = cv2.moments(region, binaryImage=True)
+    x, y, width, height = cv2.boundingRect(region)
     return Cell(
         x=(left + moments["m10"] / moments["m00"]) * scale,
         y=(top + moments["m01"] / moments["m00"]) * scale,

@@ -49,7 +49,12 @@ def thumbnail(frame: Image, height: int, width: int) -> Image:
         # halving is many times faster than the reduction by an odd factor that comes last
         rows, columns = small.shape[0] // 2, small.shape[1] // 2
         small = cv2.resize(small[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    whole = small.shape[0] % height == 0 or small.shape[1] % width == 0
+    if whole or small.shape[0] < height or small.shape[1] < width:
+        return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    # the same sums, which OpenCV takes of bytes in float32 as well, but slower
+    sums = cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return np.rint(sums).astype(np.uint8)
 
 
 def measure(small: Image, prepared: Prepared) -> Quality:
