@@ -23,6 +23,7 @@ import click
 from edge_app.app import load_verified, running
 from edge_app.bundle import default_bundle_path
 from edge_app.cameras import open_camera
+from edge_app.scale import Ruler
 from edge_app.settings import load_settings
 
 WARM_S = 1.0
@@ -70,12 +71,12 @@ def cost(paces: dict[str, list[Pace]], case: str) -> Pace:
 
 
 def _bare(seconds: float, threads: int, bundle: Path) -> Pace:
-    classifier = load_verified(bundle, threads)
+    classifier, ruler = load_verified(bundle, threads), Ruler()
     count, begun = 0, None
     first_s = time.perf_counter()
     with open_camera("demo:", every_frame=True) as camera:
         for frame in camera:
-            classifier.judge(frame)
+            classifier.judge(frame, ruler)
             now = time.perf_counter()
             if begun is None:
                 if now - first_s >= WARM_S:

@@ -23,6 +23,7 @@ from edge_app.cameras import Frame
 from edge_app.classifier import Classifier, Verdict
 from edge_app.errors import LeukoscopeError
 from edge_app.preprocessing import Image, prepare
+from edge_app.scale import Ruler
 
 MEMORY_QUERIES = 10
 NOTE_EVERY_NS = 500_000_000
@@ -31,6 +32,7 @@ JobKind = Literal["cold", "timed", "sustained"]
 
 clock = time.perf_counter_ns  # on Linux the monotonic clock, which all processes share
 stopping = False
+ruler = Ruler()  # as the app does: the scale is measured in the first frames
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _pictures(reel: Reel, bundle: Bundle) -> list[Image]:
 
 
 def _judge(classifier: Classifier, image: Image) -> Verdict:
-    return classifier.judge(Frame(image, 0, time.monotonic_ns(), datetime.now(UTC), "benchmark", 0.0, {}))
+    return classifier.judge(Frame(image, 0, time.monotonic_ns(), datetime.now(UTC), "benchmark", 0.0, {}), ruler)
 
 
 def _write(event: str, **facts: object) -> None:

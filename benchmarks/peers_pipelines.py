@@ -55,10 +55,11 @@ def ours(bundle: Path, question: Question) -> Judge:  # noqa: ARG001 - a bundle 
     from edge_app.bundle import open_bundle
     from edge_app.cameras import Frame
     from edge_app.classifier import Classifier
+    from edge_app.scale import Ruler
 
-    classifier = Classifier(open_bundle(bundle))
+    classifier, ruler = Classifier(open_bundle(bundle)), Ruler()
     now = datetime.now(UTC)
-    return lambda frame: classifier.judge(Frame(frame, 0, 0, now, "memory", 0, {})).judgement.label
+    return lambda frame: classifier.judge(Frame(frame, 0, 0, now, "memory", 0, {}), ruler).judgement.label
 
 
 def floor(bundle: Path, question: Question) -> Judge:

@@ -28,7 +28,7 @@ RADII = np.exp(np.arange(np.log(4.0), np.log(45.0), 0.09))  # pixels of that siz
 FINE_RADIUS = 6.0  # smaller ones are measured in the next view, where they are twice as large
 SPREAD = 0.18  # of a radius: so near to each other do votes for one centre lie
 MOST_EDGES = 6000  # pixels that vote
-FEWEST_EDGES = 200
+FEWEST_EDGES = 600  # the outlines of a dozen cells; fields of the published images have 2,400 and more
 WEAKEST_EDGE = 0.3  # of the strong ones
 CLEAR = 0.11  # about the square of the share of votes that meet; the least of the ALL images has 0.12, noise 0.03
 
@@ -90,8 +90,9 @@ def measure_red_cells(frame: Image) -> RedCells | None:
 class Ruler:
     """Knows the red cells' diameter in the frames of one source: as it was said, or measured in the first of them.
 
-    It is the median of the last `NEEDED` measurements. So many frames are measured, then every 30th; another objective
-    is noticed after some of these, or at once after `forget`. Frames of another size are measured anew.
+    It is the median of the last `NEEDED` measurements. So many frames are measured; then it stays as it is, and every
+    30th frame is measured to see whether it still holds: another objective is noticed after some of these, or at once
+    after `forget`. Frames of another size are measured anew.
     """
 
     def __init__(self, um_per_pixel: float | None = None) -> None:
@@ -125,11 +126,14 @@ class Ruler:
             self._forget, self._size, self.red_cells = False, (frame.shape[0], frame.shape[1]), None
             self._measured.clear()
         self._since += 1
-        if (not self.steady or self._since >= CHECK_EVERY) and (found := measure_red_cells(frame)):
-            self._since = 0
+        if self.steady and self._since < CHECK_EVERY:
+            return self.red_cells
+        self._since = 0
+        if found := measure_red_cells(frame):
+            was_steady = self.steady
             self._measured.append(found)
             width, height = (float(np.median(each)) for each in zip(*map(astuple, self._measured), strict=True))
-            if self.red_cells is None or abs(width / self.red_cells.width - 1) > SAME:
+            if not was_steady or self.red_cells is None or abs(width / self.red_cells.width - 1) > SAME:
                 self.red_cells = RedCells(width, height)
         return self.red_cells
 

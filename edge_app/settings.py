@@ -58,7 +58,10 @@ class Settings(Frozen):
     )
     threads: int = Field(default=0, ge=0, le=256, description="Threads of the runtime; 0: all cores.")
     um_per_pixel: float | None = Field(
-        default=None, gt=0, le=1000, description="Micrometres a pixel, for the scale bar; without it none is drawn."
+        default=None,
+        gt=0,
+        le=1000,
+        description="Micrometres a pixel, for fields and scale bar; without it the red cells are measured.",
     )
     every_frame: bool = Field(default=False, description="Judge each frame of a video instead of the newest one.")
     device: str = Field(

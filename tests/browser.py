@@ -26,11 +26,12 @@ DESK, TOUCH, PHONE = (1440, 900), (800, 480), (390, 844)  # pixels, of the scree
 
 
 class Microscope(DrawnScene):
-    """A simulated camera of 640 × 480 pixels whose slide can be changed and whose plug can be pulled."""
+    """A simulated camera of `size` pixels, whose slide can be changed and whose plug can be pulled."""
 
     def __init__(self) -> None:
         super().__init__([LEUKAEMIC], fps=8, rounds=None)
         self.slide = LEUKAEMIC
+        self.size = (640, 480)
         self.plugged = True
 
     def connect(self) -> "Microscope":
@@ -44,14 +45,14 @@ class Microscope(DrawnScene):
         return True
 
     def retrieve(self) -> Image:
-        return np.asarray(cv2.resize(super().retrieve(), (640, 480), interpolation=cv2.INTER_AREA), np.uint8)
+        return np.asarray(cv2.resize(super().retrieve(), self.size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @contextmanager
 def running(folder: Path, microscope: Microscope, **options: Any) -> Iterator[tuple[Station, str]]:
     """Run a station and its server, and yield the station and its page's address.
 
-    options: min_free_bytes, and those of `create_app`.
+    options: bundle, um_per_pixel, min_free_bytes, and those of `create_app`.
     """
     with ExitStack() as stack:
         store = stack.enter_context(
@@ -62,10 +63,10 @@ def running(folder: Path, microscope: Microscope, **options: Any) -> Iterator[tu
                 "microscope", microscope.connect, open_timeout_s=3, read_timeout_s=2, on_event=on_event
             ),
             lambda bundle: Classifier(open_bundle(bundle), threads=1),
-            default_bundle_path(),
+            options.pop("bundle", default_bundle_path()),
             source="microscope",
             store=store,
-            um_per_pixel=0.1,
+            um_per_pixel=options.pop("um_per_pixel", 0.2),
             consensus_frames=5,
             consensus_needed=3,
             read_timeout_s=2,

@@ -23,6 +23,7 @@ from edge_app.manifest import (
     Measured,
 )
 from edge_app.preprocessing import Preprocessing
+from edge_app.scale import Scale
 from tests.tiny_models import HEIGHT, WIDTH, logits, pictures
 
 CLASSES = ("Benign", "Early", "Pre")
@@ -96,6 +97,13 @@ def tiny_bundle(model: bytes = b"not a model", model_format: Format = "onnx", **
     """Return a bundle that is not on the disk; `changes` are fields of its manifest."""
     members = tiny_members(model, model_format)
     return assemble(tiny_manifest(members, **changes), members)
+
+
+def with_scale(bundle: Bundle) -> Bundle:
+    """Return a bundle of 224 × 224 pixels as one whose model was trained on the drawn fields, of 17.5 red cells."""
+    scale = Scale(red_cell_px=12.4, pixel_aspect=4 / 3, um_per_pixel=0.605)
+    members = {name: bundle.read(name) for name in bundle.manifest.files}
+    return assemble(bundle.manifest.replace(scale=scale), members)
 
 
 TINY = tiny_bundle()

@@ -2,10 +2,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from edge_app.bundle import default_bundle_path, open_bundle, write_bundle
+from edge_app.images import read_image
 from edge_app.manifest import INTENDED_USE
 from edge_app.station import Station
 from edge_app.store import Filter
@@ -25,6 +28,7 @@ from tests.browser import (
     until,
     written,
 )
+from tests.bundles import with_scale
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +126,39 @@ def test_outlines_and_boxes_are_switched_on_and_off(page: Page) -> None:
 
 
 def test_the_scale_bar_is_as_long_as_it_says(page: Page) -> None:
-    expect(page.locator("#scale text")).to_have_text("10 µm")
+    expect(page.locator("#scale text")).to_have_text("20 µm")
     width = page.locator("#scale rect").nth(1).get_attribute("width")
-    assert float(width or 0) == pytest.approx(100)  # 0.1 µm a pixel
+    assert float(width or 0) == pytest.approx(100)  # 0.2 µm a pixel
+
+
+def test_a_frame_of_several_fields_shows_each_with_its_answer_and_the_measured_scale(
+    browser: Browser, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "scaled.leuko"
+    write_bundle(bundle, with_scale(open_bundle(default_bundle_path())))
+    microscope = Microscope()
+    tiles = [cv2.resize(read_image(path), (640, 480), interpolation=cv2.INTER_AREA) for path in (HEALTHY, LEUKAEMIC)]
+    microscope.slide = written(tmp_path / "two.png", np.hstack(tiles))
+    microscope.size = (1280, 480)
+    with (
+        running(tmp_path, microscope, bundle=bundle, um_per_pixel=None) as (station, url),
+        looking(browser, url) as page,
+    ):
+        live(page)
+        expect(page.locator("#frame-fields")).to_contain_text("1 of 2 fields Cancer; worst")
+        expect(page.locator("#fields g")).to_have_count(2)
+        expect(page.locator("#fields g.positive.worst text")).to_contain_text("Cancer")
+        expect(page.locator("#fields g.negative text")).to_contain_text("Normal")
+        page.get_by_role("button", name="Fields").click()
+        expect(page.locator("#fields")).to_be_hidden()
+        until(page, lambda: station.ruler.steady)
+        expect(page.locator("#readings")).to_contain_text("µm a pixel, measured")
+        go_to(page, "Events")
+        expect(page.locator("#event-list")).to_contain_text("a frame is cut into 2 fields")
+        go_to(page, "Settings")
+        expect(page.locator("#scale-hint")).to_contain_text("as measured in the first frames")
+        page.get_by_role("button", name="Measure the red cells again").click()
+        expect(page.locator("#toast")).to_contain_text("measured again")
 
 
 def test_capture_by_button_and_by_space_keeps_records_and_undo_takes_one_back(page: Page, station: Station) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edge_app.errors import InputError
 from edge_app.images import read_image
 from edge_app.preprocessing import Image
-from edge_app.scale import measure_red_cells, red_cells_of
+from edge_app.scale import CHECK_EVERY, NEEDED, Ruler, measure_red_cells, red_cells_of
 from edge_app.slides import Kind, Look
 from edge_app.smears import draw_smear
 
@@ -100,3 +100,56 @@ def test_a_frame_of_another_shape_is_refused() -> None:
 
 def test_red_cells_are_seven_and_a_half_micrometres_wide() -> None:
     assert red_cells_of(0.1).width == pytest.approx(75)
+
+
+@pytest.fixture(scope="module")
+def fields() -> dict[int, Image]:
+    """The same smear under two objectives: red cells of so many pixels."""
+    return {
+        cell: draw_smear(2, kind="healthy", look="dim", cell_px=cell, height=240, width=320).image for cell in (16, 24)
+    }
+
+
+def read(ruler: Ruler, frame: Image, times: int = 1) -> float:
+    for _ in range(times):
+        found = ruler.read(frame)
+    assert found is not None
+    return found.width
+
+
+def test_a_ruler_is_steady_after_so_many_frames_and_stays_as_it_is(fields: dict[int, Image]) -> None:
+    ruler = Ruler()
+    assert (ruler.um_per_pixel, ruler.steady) == (None, False)
+    width = read(ruler, fields[16], NEEDED)
+    assert ruler.steady
+    assert ruler.um_per_pixel == pytest.approx(7.5 / width)
+    assert read(ruler, np.zeros_like(fields[16]), CHECK_EVERY + 1) == width
+
+
+def test_a_ruler_notices_another_objective_by_itself_and_at_once_when_asked(fields: dict[int, Image]) -> None:
+    ruler = Ruler()
+    before = read(ruler, fields[16], NEEDED)
+    assert read(ruler, fields[24], CHECK_EVERY) == before
+    assert read(ruler, fields[24], CHECK_EVERY * NEEDED) == pytest.approx(1.5 * before, rel=0.06)
+    ruler.forget()
+    assert read(ruler, fields[16]) == pytest.approx(before, rel=0.02)
+    assert not ruler.steady
+
+
+def test_a_ruler_starts_anew_with_frames_of_another_size(fields: dict[int, Image]) -> None:
+    ruler = Ruler()
+    before = read(ruler, fields[24], NEEDED)
+    assert read(ruler, resized(fields[24], 0.75)) == pytest.approx(0.75 * before, rel=0.06)
+
+
+def test_a_ruler_that_was_told_measures_nothing(fields: dict[int, Image]) -> None:
+    ruler = Ruler(0.25)
+    ruler.forget()
+    assert read(ruler, fields[16]) == 30
+    assert (ruler.um_per_pixel, ruler.steady, ruler.given) == (0.25, True, True)
+
+
+def test_a_ruler_has_no_scale_until_red_cells_were_seen(fields: dict[int, Image]) -> None:
+    ruler = Ruler()
+    assert ruler.read(np.full_like(fields[16], 230)) is None
+    assert ruler.read(fields[16]) is not None

@@ -43,7 +43,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Running]:
     """A station that keeps records and is scaled; tests leave it as they found it, but for its records."""
     folder = tmp_path_factory.mktemp("records")
-    with running(folder, bundle_folder=models, um_per_pixel=0.2) as it:
+    with running(folder, bundle_folder=models, um_per_pixel=0.1) as it:
         until(lambda: it.client.get("/api/status").json()["verdict"])
         yield it
 
@@ -69,7 +69,7 @@ def test_the_status_has_all_that_a_page_shows(client: httpx.Client) -> None:
     assert status["verdict"]["frame"] == {"width": 1280, "height": 960}
     assert status["model"]["certified"] is True
     assert status["model"]["threshold"] == status["model"]["bundle_threshold"]
-    assert status["scale_bar"] == {"micrometres": 50, "pixels": 250}
+    assert status["scale_bar"] == {"micrometres": 20, "pixels": 200}
     assert status["session"] == {"slide": "", "operator": "", "note": ""}
     assert status["intended_use"] == INTENDED_USE
     assert status["board"].keys() == {"model", "temperature_c", "throttling", "governor"}

@@ -11,13 +11,24 @@ from edge_app.cameras import Frame
 from edge_app.commands.options import classifier_options, load_classifier, show
 from edge_app.errors import InputError
 from edge_app.images import find_images, read_image
+from edge_app.scale import Ruler
 
 
 @click.command(epilog="Example: leukoscope classify smear.jpg folder/ --json > verdicts.jsonl")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--um-per-pixel",
+    type=click.FloatRange(0, 1000, min_open=True),
+    help="Micrometres a pixel of all the images; without it the red cells of each are measured.",
+)
 @classifier_options
-def command(paths: tuple[Path, ...], bundle: Path | None, threads: int, as_json: bool) -> None:
-    """Judge image files and folders of them, a line each; broken ones are listed at the end (exit code 3)."""
+def command(
+    paths: tuple[Path, ...], um_per_pixel: float | None, bundle: Path | None, threads: int, as_json: bool
+) -> None:
+    """Judge image files and folders of them, a line each; broken ones are listed at the end (exit code 3).
+
+    An image that shows more than the model's fields do is cut into such fields, and judged by them.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
@@ -42,7 +53,7 @@ def command(paths: tuple[Path, ...], bundle: Path | None, threads: int, as_json:
         task = progress.add_task("classify", total=len(files), visible=len(files) > 1)
         for index, path in enumerate(files):
             try:
-                line = show(classifier.judge(_read(path, index)), as_json)
+                line = show(classifier.judge(_read(path, index), Ruler(um_per_pixel)), as_json)
             except InputError as error:
                 failed(path, error)
             else:

@@ -1,6 +1,7 @@
 """What `run`, `classify` and `demo` share: which bundle, how many threads, and how a verdict reads."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,6 +56,9 @@ def show(verdict: Verdict, as_json: bool) -> str:
         said = f"indeterminate  {REASONS[judgement.indeterminate]}" if judgement.indeterminate else "indeterminate"
     else:
         said = f"{judgement.label} {judgement.probabilities[judgement.label]:6.1%}"
+    if len(verdict.fields) > 1:
+        counts = Counter(field.judgement.label or "indeterminate" for field in verdict.fields)
+        said += f" (fields: {', '.join(f'{count} {label}' for label, count in sorted(counts.items()))})"
     return (
         f"{verdict.frame_id:>6}  {name:<28.28}  {said:<15}  {len(verdict.cells):>3} cells  "
         f"focus {verdict.quality.focus:5.2f}  {times['total']:6.1f} ms (grab {times['grab']:.1f}, "

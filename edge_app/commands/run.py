@@ -25,7 +25,7 @@ from edge_app.commands.options import show, warn_if_uncertified
 @click.option("--port", type=int, help="Port of the page.")
 @click.option("--records", type=click.Path(path_type=Path), help="Folder of the records.")
 @click.option("--auto-capture", is_flag=True, default=None, help="Keep a record of each field once it is steady.")
-@click.option("--um-per-pixel", type=float, help="Micrometres a pixel, for the scale bar.")
+@click.option("--um-per-pixel", type=float, help="Micrometres a pixel; without it the red cells are measured.")
 @click.option("--open-timeout", type=float, help="Seconds a camera may take to open.")
 @click.option("--read-timeout", type=float, help="Seconds without a frame until a camera counts as lost.")
 @click.option("--bundle", type=click.Path(path_type=Path), help="A .leuko bundle; without it the shipped one.")

@@ -67,7 +67,8 @@ async def get_status(parts: Shared) -> JSONResponse:
     classifier = station.classifier
     manifest = classifier.manifest
     frame = station.frames.value
-    bar = scale_bar(frame.image.shape[1], station.um_per_pixel) if frame and station.um_per_pixel else None
+    ruler = station.ruler
+    bar = scale_bar(frame.image.shape[1], ruler.um_per_pixel) if frame and ruler.um_per_pixel else None
     board = await parts.board.read()
     return JSONResponse(
         {
@@ -88,6 +89,7 @@ async def get_status(parts: Shared) -> JSONResponse:
                 "bundle": classifier.bundle_sha256,
                 "measured": [each.model_dump() for each in manifest.measured],
                 "limits": manifest.limits.model_dump(),
+                "scale": manifest.scale.model_dump() if manifest.scale else None,
             },
             "reasons": REASONS,
             "consensus": dict(zip(("frames", "needed"), station.consensus, strict=True)),
@@ -95,6 +97,12 @@ async def get_status(parts: Shared) -> JSONResponse:
             "session": station.session.model_dump(),
             "auto_capture": station.auto_capture,
             "um_per_pixel": station.um_per_pixel,
+            "scale": {
+                "um_per_pixel": ruler.um_per_pixel,
+                "red_cell_px": ruler.red_cells.width if ruler.red_cells else None,
+                "given": ruler.given,
+                "steady": ruler.steady,
+            },
             "scale_bar": asdict(bar) if bar else None,
             "board": asdict(board),
             "events": [event_json(event) for event in reversed(station.events.copy())],
@@ -202,6 +210,12 @@ def put_control(parts: Shared, name: str, wanted: ControlValue) -> tuple[Control
 def balance_white(parts: Shared) -> tuple[Control, ...]:
     """Measure the white balance on the empty field that is seen now, and lock it."""
     return parts.station.balance_white()
+
+
+@routes.post("/scale", status_code=204)
+def measure_scale(parts: Shared) -> None:
+    """Measure the red cells anew, from the next frame on; a scale that was set in the settings stays."""
+    parts.station.ruler.forget()
 
 
 @routes.post(

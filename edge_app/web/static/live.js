@@ -1,11 +1,13 @@
 // The stage: the picture, what is drawn over it, and the mark on a picture that is no longer live.
 
 import { byId } from "./dom.js";
+import { said } from "./format.js";
 import { shown, staleSeconds, startPicture } from "./picture.js";
 import { on, station } from "./station.js";
+import { kindOf } from "./verdict.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const CHOICES = { "show-outlines": "outlines", "show-boxes": "boxes" };
+const CHOICES = { "show-outlines": "outlines", "show-boxes": "boxes", "show-fields": "fields" };
 
 export function startLive() {
   for (const [button, drawn] of Object.entries(CHOICES)) {
@@ -31,6 +33,24 @@ function drawVerdict({ verdict }) {
   byId("outlines").setAttribute("d", lines.join(""));
   byId("boxes").setAttribute("d", boxes.join(""));
   byId("cells").textContent = verdict.cells;
+  drawFields(verdict);
+}
+
+/** Each field's border and answer, the worst one's drawn strongest; nothing where the frame is one field. */
+function drawFields({ fields, worst_field: worst, frame }) {
+  const cut = fields.length > 1;
+  byId("show-fields").hidden = !cut;
+  byId("field-count").textContent = fields.length;
+  const unit = frame.width / 100;
+  const drawn = fields.map((field, index) => {
+    const [left, top, width, height] = field.box;
+    const group = svg("g", { class: `${kindOf(field.label)}${index === worst ? " worst" : ""}` });
+    const text = svg("text", { x: left + unit, y: top + 3 * unit, "font-size": 2.2 * unit });
+    text.textContent = said(field);
+    group.append(svg("rect", { x: left + unit / 3, y: top + unit / 3, width: width - unit / 1.5, height: height - unit / 1.5 }), text);
+    return group;
+  });
+  byId("fields").replaceChildren(...(cut ? drawn : []));
 }
 
 /** The overlay's coordinates are the frame's pixels; CSS lays it over the canvas, which may have fewer. */

@@ -57,7 +57,15 @@ function exposure() {
       ),
     ],
     ["Stained", percent(quality.mask_fraction)],
+    ["Scale", scale()],
   ];
+}
+
+/** What a pixel shows, and whence that is known. */
+function scale() {
+  const { scale: known, model } = station.status;
+  if (known.um_per_pixel === null) return model.scale ? "not known yet" : null;
+  return `${known.um_per_pixel.toFixed(3)} µm a pixel, ${known.given ? "as set" : "measured"}`;
 }
 
 /** A figure with a mark and a word, so that neither depends on colour. */

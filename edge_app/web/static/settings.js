@@ -14,6 +14,10 @@ export function startSettings() {
   });
   slider.addEventListener("change", () => useThreshold(Number(slider.value)));
   byId("threshold-reset").addEventListener("click", () => useThreshold(null));
+  byId("measure-scale").addEventListener("click", async () => {
+    if (await attempt(() => send("POST", "/api/scale"))) toast("The red cells are measured again");
+    await attempt(refresh);
+  });
   byId("logout").addEventListener("click", () =>
     attempt(async () => {
       await send("POST", "/api/logout");
@@ -32,7 +36,7 @@ async function useThreshold(threshold) {
 }
 
 function render() {
-  const { model, board, version, device } = station.status;
+  const { model, board, version, device, scale } = station.status;
   byId("threshold-card").hidden = !model.positive;
   if (model.positive) {
     byId("threshold").value = model.threshold;
@@ -42,6 +46,9 @@ function render() {
     byId("threshold-hint").textContent =
       `${model.positive} is named from this probability on. The model was measured at ${percent(model.bundle_threshold, 0)}.`;
   }
+  byId("scale-card").hidden = !model.scale;
+  byId("measure-scale").hidden = scale.given;
+  byId("scale-hint").textContent = scaleHint(scale);
   describe(byId("about"), [
     ["Device", device],
     ["Board", board?.model],
@@ -51,6 +58,12 @@ function render() {
     ["Bundle", element("code", {}, model.bundle)],
   ]);
   byId("logout").hidden = !station.status.login;
+}
+
+function scaleHint({ um_per_pixel: um, red_cell_px: px, given }) {
+  if (um === null) return "The red cells, by which the scale is known, could not be measured yet.";
+  const found = `A pixel shows ${um.toFixed(3)} µm: red cells are ${px.toFixed(0)} pixels wide`;
+  return given ? `${found}, by the setting um_per_pixel.` : `${found}, as measured in the first frames. Another objective is noticed after a while.`;
 }
 
 async function showModels() {

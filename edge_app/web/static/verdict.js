@@ -73,6 +73,7 @@ function renderPips(live) {
 function renderFrame(live) {
   const { verdict, status } = station;
   byId("likely").hidden = byId("threshold-text").hidden = !live || !status.model.positive;
+  byId("frame-fields").hidden = !live || verdict.fields.length < 2;
   if (!live) {
     byId("frame-label").textContent = "–";
     byId("frame-probability").textContent = "";
@@ -81,6 +82,7 @@ function renderFrame(live) {
   const { label, indeterminate, probabilities } = verdict;
   byId("frame-label").textContent = label ?? "Indeterminate";
   byId("frame-probability").textContent = label === null ? indeterminate.replaceAll("_", " ") : probability(probabilities[label]);
+  byId("frame-fields").textContent = fieldsOf(verdict, status.model.positive);
   if (byId("likely").hidden) return;
   const share = probabilities[status.model.positive];
   byId("threshold-text").textContent = `threshold ${percent(verdict.threshold, 0)}`;
@@ -89,6 +91,14 @@ function renderFrame(live) {
   byId("likely").ariaValueNow = (100 * share).toFixed(1);
   byId("likely").ariaLabel = `Probability of ${status.model.positive}; the threshold is ${verdict.threshold}`;
   byId("likely").title = `${status.model.positive} ${probability(share)}, threshold ${percent(verdict.threshold, 0)}`;
+}
+
+/** What the frame's fields were called, and how likely the worst one is positive. */
+function fieldsOf({ fields, worst_field: worst }, positive) {
+  const named = fields.filter(({ label }) => label !== null);
+  if (!positive || worst === null) return `${named.length} of ${fields.length} fields have a label`;
+  const called = named.filter(({ label }) => label === positive).length;
+  return `${called} of ${named.length} fields ${positive}; worst ${probability(fields[worst].probabilities[positive])}`;
 }
 
 /** Tells screen readers of a new answer; not of each frame. */
