@@ -15,7 +15,7 @@ from edge_app.cells import Box, Cell, find_cells
 from edge_app.cores import pool
 from edge_app.fields import cut, holds_nucleated, part
 from edge_app.judging import Decision, Judgement, Reason, judge, judge_frame
-from edge_app.preprocessing import Image, Prepared, prepare
+from edge_app.preprocessing import Image, Prepared, Preprocessing, prepare
 from edge_app.quality import Quality, measure, pooled, thumbnail
 from edge_app.runtimes import Runtime, load
 from edge_app.scale import RED_CELL_UM, RedCells, Ruler
@@ -131,15 +131,16 @@ class Classifier:
         parts = [part(image, box) for box in boxes]
         prepared = [prepare(each, manifest.preprocessing) for each in parts]
         mask = _joined(image, boxes, prepared)
-        # what can be said without the model is found out while it runs
-        looked = pool.submit(_look, image, mask, parts, prepared)
+        # what can be said without the model is found out while it runs, by the cores that it leaves; the rest after it
+        looking = pool.submit(_thumbnails, image, parts, manifest.preprocessing)
         finding = pool.submit(find_cells, mask)
         ready = time.perf_counter_ns()
         with self._inferring:
             logits = [self.runtime.infer(each.model_input)[0] for each in prepared]
         inferred = time.perf_counter_ns()
-        small, qualities, quality = looked.result()
-        cells = finding.result()
+        small, thumbnails = looking.result()
+        qualities = [measure(*each) for each in zip(thumbnails, prepared, strict=True)]
+        cells = find_cells(mask) if finding.cancel() else finding.result()
         decision = self.decision
         fields = []
         for box, scores, seen in zip(boxes, logits, qualities, strict=True):
@@ -161,7 +162,7 @@ class Classifier:
             positive_share=judged.positive_share,
             worst=judged.worst,
             red_cells=red_cells,
-            quality=quality,
+            quality=pooled(qualities, mask),
             cells=cells,
             mask=mask,
             thumbnail=small,
@@ -201,15 +202,10 @@ def _joined(image: Image, boxes: Sequence[Box], prepared: Sequence[Prepared]) ->
     return mask
 
 
-def _look(
-    image: Image, mask: Image, parts: Sequence[Image], prepared: Sequence[Prepared]
-) -> tuple[Image, list[Quality], Quality]:
-    """Return a frame's thumbnail at the model's size, the figures of its fields, and its own."""
-    size = prepared[0].model_input.shape[1:3]
-    small = thumbnail(image, *size)
-    thumbnails = [small] if len(parts) == 1 else [thumbnail(each, *size) for each in parts]
-    qualities = [measure(*each) for each in zip(thumbnails, prepared, strict=True)]
-    return small, qualities, pooled(qualities, mask)
+def _thumbnails(image: Image, parts: Sequence[Image], size: Preprocessing) -> tuple[Image, list[Image]]:
+    """Return a frame and its fields at the model's size."""
+    small = thumbnail(image, size.height, size.width)
+    return small, [small] if len(parts) == 1 else [thumbnail(each, size.height, size.width) for each in parts]
 
 
 def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:

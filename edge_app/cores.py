@@ -1,4 +1,4 @@
-"""One thread a core for the pieces of a frame's work; OpenCV lets other threads run while it is at one."""
+"""Threads for the pieces of a frame's work, one a core with the caller's; OpenCV lets others run while it is at one."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 CORES = len(os.sched_getaffinity(0))
-pool = ThreadPoolExecutor(CORES, "cores")
+OTHERS = max(1, CORES - 1)
+pool = ThreadPoolExecutor(OTHERS, "cores")
 Item = TypeVar("Item")
 
 
@@ -20,7 +21,7 @@ def share_out(work: Callable[[Item], object], items: Sequence[Item]) -> None:
 
 def _start_again() -> None:
     """Make the pool as new: in a forked process, such as a data loader's worker, its threads do not live on."""
-    pool.__init__(CORES, "cores")  # type: ignore[misc]
+    pool.__init__(OTHERS, "cores")  # type: ignore[misc]
 
 
 os.register_at_fork(after_in_child=_start_again)
