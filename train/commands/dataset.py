@@ -1,14 +1,20 @@
 """The command `leukoscope dataset`."""
 
+import signal
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from benchmarks.dataset import PARTS, DatasetManifest, Split, Task
 from edge_app.preprocessing import Preprocessing
 from train.dataset import build_dataset
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 # (images in the paper's Tables I to III): source and class → count
 PAPER = {
@@ -24,7 +30,7 @@ PAPER_MERGED = {"Normal": 563, "Cancer": 2801}
 
 @click.group()
 def command() -> None:
-    """Build a data set from folders of smear images."""
+    """Build a data set from folders of smear images, audit one, or draw one."""
 
 
 @command.command(epilog="Example: leukoscope dataset build leukemia/ ALL_IDB1/ --split scene --output datasets/scene")
@@ -102,6 +108,81 @@ def draw(folder: Path, images: int, seed: int) -> None:
             folder, images, seed=seed, on_image=lambda done, total: progress.update(bar, completed=done, total=total)
         )
     click.echo(f"{folder}: {images} images each of Cancer and Normal; next: leukoscope dataset build {folder} -o …")
+
+
+@command.command(epilog="Example: leukoscope dataset audit leukemia/ ALL_IDB1/ --output audit")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="audit",
+    show_default=True,
+    help="Folder for audit.html and groups.csv.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(get_args(Task)),
+    default="normal-cancer",
+    show_default=True,
+    help="Whose labels the probes try to tell, of a published data set.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all that was found as JSON.")
+def audit(folders: tuple[Path, ...], output: Path, task: Task, as_json: bool) -> None:
+    """Look for what spoils a data set: broken and odd files, copies, overlapping scenes, shortcuts to the label.
+
+    FOLDERS are data sets as published, folders with a subfolder a class, or built data sets. Writes audit.html, a
+    private page with pictures of what was found, and groups.csv, which says for every image which others show its
+    scene: dataset build --groups takes it. Uses all cores; nothing is written when it is stopped.
+    """
+    from train.audit import audit as look
+    from train.audit_page import write_audit
+
+    with _progress("audit", "nothing was written; start it again") as on_progress:
+        audited = look(list(folders), task, on_progress)
+        sentences = write_audit(audited, output)
+    if as_json:
+        click.echo(audited.audit.model_dump_json(indent=1))
+    else:
+        click.echo("\n".join(sentences))
+        click.echo(f"{output / 'audit.html'} (private: it has pictures in it) and {output / 'groups.csv'}")
+
+
+@contextmanager
+def _progress(name: str, consequence: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for each step; Ctrl-C or SIGTERM says how far it was, and what that means."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    bars: dict[str, TaskID] = {}
+    step = "finding the images"
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+
+        def on_progress(now: str, done: int, total: int) -> None:
+            nonlocal step
+            step = now
+            if now not in bars:
+                bars[now] = progress.add_task(now, total=total)
+            progress.update(bars[now], completed=done, total=total)
+
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            yield on_progress
+        except KeyboardInterrupt:
+            progress.stop()
+            click.echo(f"{name} stopped while {step}{_left(progress, bars.get(step))}: {consequence}", err=True)
+            raise click.exceptions.Exit(130) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _left(progress: "Progress", bar: "TaskID | None") -> str:
+    """Return how much of a step was done, and for how long it would have gone on."""
+    if bar is None:
+        return ""
+    task = progress.tasks[progress.task_ids.index(bar)]
+    left = f", {task.time_remaining:.0f} s before its end" if task.time_remaining is not None else ""
+    return f" ({task.percentage:.0f} % of it{left})"
 
 
 def _print_counts(manifest: DatasetManifest) -> None:
