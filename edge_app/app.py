@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from edge_app import service
 from edge_app.board import read_board
-from edge_app.bundle import check_golden, default_bundle_path, open_bundle
+from edge_app.bundle import check_golden, open_bundle
 from edge_app.cameras import Camera, list_cameras, open_camera, source_uri, without_secrets
 from edge_app.classifier import Classifier
 from edge_app.errors import CameraError, StoreError, StoreFullError
+from edge_app.installed import bundles_folder, current_bundle_path
 from edge_app.settings import Settings
 from edge_app.station import Station
 from edge_app.status import Judged
@@ -61,12 +62,13 @@ class App:
         self._on_judged = on_judged
         self._fleet: Fleet | None = None
         self._due: dict[str, float] = {}
+        self._bundle_folder = settings.bundle_folder or bundles_folder()
         if settings.source is not None:
             source_uri(settings.source)  # a mistake in it is told now, not retried for ever
         self.station = Station(
             self._open_camera,
             lambda path: load_verified(path, settings.threads),
-            settings.bundle or default_bundle_path(),
+            settings.bundle or current_bundle_path(self._bundle_folder),
             source=without_secrets(settings.source or ""),
             um_per_pixel=settings.um_per_pixel,
             consensus_frames=settings.consensus.frames,
@@ -177,9 +179,7 @@ class App:
         server = self._settings.server
         given = server.token.get_secret_value() if server.token else None
         token = token_for(server.address, given)
-        app = create_app(
-            self.station, device=self._settings.device, token=token, bundle_folder=self._settings.bundle_folder
-        )
+        app = create_app(self.station, device=self._settings.device, token=token, bundle_folder=self._bundle_folder)
         serving = self._stack.enter_context(
             Server(app, address=server.address, port=server.port, tls_cert=server.tls_cert, tls_key=server.tls_key)
         )

@@ -51,10 +51,13 @@ class Settings(Frozen):
         description="A camera, file or folder, such as v4l2:///dev/video0; without it the first camera found.",
     )
     bundle: FilePath | None = Field(
-        default=None, description="The .leuko bundle that judges; without it the shipped one."
+        default=None,
+        description="The .leuko bundle that judges; without it the one installed last, or the shipped one.",
     )
     bundle_folder: FilePath | None = Field(
-        default=None, description="Folder of the bundles that the page may switch to."
+        default=None,
+        description="Folder of the installed bundles, which the page may switch to; without it "
+        "~/.local/share/leukoscope/bundles, for the service /var/lib/leukoscope/bundles.",
     )
     threads: int = Field(default=0, ge=0, le=256, description="Threads of the runtime; 0: all cores.")
     um_per_pixel: float | None = Field(

@@ -1,4 +1,4 @@
-"""The commands `leukoscope bundle info`, `verify` and `pack`."""
+"""The commands `leukoscope bundle`: info, verify and pack, and install, list and rollback."""
 
 import json
 import sys
@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
-from edge_app.bundle import Bundle, GoldenReport, check_golden, default_bundle_path, open_bundle
+from edge_app.bundle import Bundle, GoldenReport, check_golden, open_bundle
 from edge_app.bundle import pack as write_packed
 from edge_app.bundle_files import printable
 from edge_app.errors import LeukoscopeError
+from edge_app.installed import Installation, bundles_folder, current_bundle_path, list_installed, roll_back
+from edge_app.installed import install as install_bundle
 from edge_app.judging import Range
 from edge_app.manifest import Figure, Measured
 from edge_app.runtimes import MAX_THREADS, Executed, load
@@ -21,7 +23,7 @@ MAX_LINE = 4000  # characters; a stranger's bundle may have any number
 
 @click.group(epilog="Example: leukoscope bundle verify")
 def command() -> None:
-    """Show, verify or zip a bundle: a folder NAME.leuko, or one zipped. Without a name, the shipped one."""
+    """Show, verify, zip or install a bundle: a folder NAME.leuko, or one zipped. Without a name, the one in use."""
 
 
 @command.command(epilog="Example: leukoscope bundle info yolo11n-int8.leuko")
@@ -29,7 +31,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: path, sha256, bytes and the whole manifest.")
 def info(bundle: Path | None, as_json: bool) -> None:
     """Show what a bundle is, what it was measured to do, and where it refuses to judge."""
-    path = bundle or default_bundle_path()
+    path = bundle or current_bundle_path()
     opened = open_bundle(path)
     if as_json:
         size = sum(map(len, opened.files.values()))
@@ -50,7 +52,7 @@ def verify(context: click.Context, bundles: tuple[Path, ...], threads: int, as_j
     A bundle that fails does not stop the others; the exit code is that of the first that failed.
     """
     exit_codes = []
-    for path in bundles or (default_bundle_path(),):
+    for path in bundles or (current_bundle_path(),):
         try:
             bundle = open_bundle(path)
             runtime = load(bundle, threads=threads)
@@ -85,6 +87,69 @@ def _success(path: Path, bundle: Bundle, report: GoldenReport, executed: Execute
         f"probabilities at most {report.largest_difference:.2g} apart ({report.tolerance:g} allowed); {executed}",
         MAX_LINE,
     )
+
+
+folder_option = click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="Folder of the installed bundles; without it $LEUKOSCOPE_BUNDLE_FOLDER or ~/.local/share/leukoscope/bundles.",
+)
+
+
+@command.command(epilog="Example: leukoscope bundle install yolo11n-int8.leuko")
+@click.argument("source", metavar="FILE|URL")
+@click.option("--sha256", help="Of the file, or of the bundle; a URL needs it, or a file URL.sha256 beside it.")
+@click.option("--timeout", type=click.FloatRange(1), default=1800, show_default=True, help="Seconds for a download.")
+@click.option("--threads", type=click.IntRange(0, MAX_THREADS), default=0, help="Threads of the runtime; 0: all cores.")
+@folder_option
+def install(source: str, sha256: str | None, timeout: float, threads: int, folder: Path | None) -> None:
+    """Make a bundle the one in use, once it is whole and this device computes with it what was measured.
+
+    The bundle that was in use is kept, for rollback. What runs already, goes on with it until it is started again.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("download", total=None, visible="://" in source)
+        done = install_bundle(
+            source,
+            folder or bundles_folder(),
+            sha256=sha256,
+            threads=threads,
+            timeout_s=timeout,
+            on_progress=lambda here, total: progress.update(bar, completed=here, total=total),
+        )
+    _print_installation(done)
+
+
+@command.command(epilog="Example: leukoscope bundle rollback")
+@click.option("--threads", type=click.IntRange(0, MAX_THREADS), default=0, help="Threads of the runtime; 0: all cores.")
+@folder_option
+def rollback(threads: int, folder: Path | None) -> None:
+    """Go back to the bundle that was in use before, once it is checked as a new one is."""
+    _print_installation(roll_back(folder or bundles_folder(), threads=threads))
+
+
+@command.command(name="list", epilog="Example: leukoscope bundle list")
+@folder_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a bundle and line.")
+def list_(folder: Path | None, as_json: bool) -> None:
+    """List the installed bundles and the shipped one; * marks the one in use."""
+    for each in list_installed(folder or bundles_folder()):
+        sha256 = each.bundle.sha256 if each.bundle else None
+        if as_json:
+            line = {"name": each.name, "path": str(each.path), "current": each.current, "sha256": sha256}
+            click.echo(json.dumps(line | {"problem": each.problem}))
+        else:
+            said = f"sha256 {sha256}" if each.bundle else f"can't be used: {each.problem}"
+            click.echo(printable(f"{'*' if each.current else ' '} {each.name}  {said}", MAX_LINE))
+
+
+def _print_installation(done: Installation) -> None:
+    click.echo(_success(done.path, done.bundle, done.report, done.executed, as_json=False))
+    click.echo("It is in use from now on; start again what runs already: systemctl restart leukoscope")
 
 
 def _print_info(bundle: Bundle) -> None:

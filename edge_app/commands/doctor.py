@@ -110,19 +110,23 @@ def check_cameras() -> Iterator[Check]:
 
 
 def check_bundle(path: Path | None = None) -> tuple[Check, int]:
-    """Return whether a bundle (the shipped one) is whole and computes here what was measured, and the exit code."""
+    """Return whether a bundle (the one in use) is whole and computes here what was measured, and the exit code."""
     from edge_app.bundle import check_golden, default_bundle_path, open_bundle
+    from edge_app.installed import current_bundle_path
 
+    name = "bundle in use"
     try:
-        bundle = open_bundle(path or default_bundle_path())
+        path = path or current_bundle_path()
+        name = "shipped bundle" if path == default_bundle_path() else name
+        bundle = open_bundle(path)
         runtime = load(bundle)
         check_golden(bundle, runtime.infer)
     except LeukoscopeError as error:
         state: State = "missing" if isinstance(error, RuntimeMissingError | BundleNotFoundError) else "warning"
         what, _, advice = str(error).rpartition("; ")
-        return Check("shipped bundle", state, what or advice, advice if what else REINSTALL), error.exit_code
+        return Check(name, state, what or advice, advice if what else REINSTALL), error.exit_code
     text = f"{bundle.manifest.name}, its golden outputs verified by {runtime.describe()}"
-    return Check("shipped bundle", "ok", text), 0
+    return Check(name, "ok", text), 0
 
 
 def check_condition(root: Path = Path("/")) -> Iterator[Check]:

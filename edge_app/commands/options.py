@@ -19,7 +19,7 @@ def classifier_options(function: F) -> F:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object a line; see docs of the verdict."),
         click.option("--threads", type=click.IntRange(0, 256), default=0, help="Threads of the runtime; 0: all cores."),
-        click.option("--bundle", type=click.Path(path_type=Path), help="A .leuko bundle; without it the shipped one."),
+        click.option("--bundle", type=click.Path(path_type=Path), help="A .leuko bundle; without it the one in use."),
     ):
         function = option(function)
     return function
@@ -27,9 +27,10 @@ def classifier_options(function: F) -> F:
 
 def load_classifier(bundle: Path | None, threads: int) -> Classifier:
     """Return the classifier of a bundle, after a word on stderr where it is not certified."""
-    from edge_app.bundle import default_bundle_path, open_bundle
+    from edge_app.bundle import open_bundle
+    from edge_app.installed import current_bundle_path
 
-    classifier = Classifier(open_bundle(bundle or default_bundle_path()), threads=threads)
+    classifier = Classifier(open_bundle(bundle or current_bundle_path()), threads=threads)
     warn_if_uncertified(classifier)
     return classifier
 

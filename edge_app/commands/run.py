@@ -28,7 +28,7 @@ from edge_app.commands.options import show, warn_if_uncertified
 @click.option("--um-per-pixel", type=float, help="Micrometres a pixel; without it the red cells are measured.")
 @click.option("--open-timeout", type=float, help="Seconds a camera may take to open.")
 @click.option("--read-timeout", type=float, help="Seconds without a frame until a camera counts as lost.")
-@click.option("--bundle", type=click.Path(path_type=Path), help="A .leuko bundle; without it the shipped one.")
+@click.option("--bundle", type=click.Path(path_type=Path), help="A .leuko bundle; without it the one in use.")
 @click.option("--threads", type=int, help="Threads of the runtime; 0: all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print each verdict as one JSON object a line.")
 @click.option("--settings", "file", type=click.Path(path_type=Path), help="A settings file; see leukoscope settings.")

@@ -8,9 +8,9 @@ from pathlib import Path
 from edge_app.bundle import default_bundle_path, open_bundle
 from edge_app.bundle_files import printable
 from edge_app.errors import BundleError, BundleNotFoundError
+from edge_app.installed import SHIPPED
 from edge_app.manifest import Format, Manifest, Precision
 
-SHIPPED = "shipped"
 MOST = 100  # bundles that are listed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
