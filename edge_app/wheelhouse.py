@@ -68,10 +68,12 @@ class Target:
 
 # The system's picamera2 of bookworm (Python 3.11) is built for numpy 1; glibc: Debian 12 has 2.36, Ubuntu 24.04 2.39.
 TARGETS = {
-    "pi5": Target("64-bit Raspberry Pi OS (Pi 4 and 5)", "aarch64", 36, {"3.11": ("numpy<2",), "3.13": ()}),
+    "pi5": Target(
+        "64-bit Raspberry Pi OS bookworm and trixie (Pi 4 and 5)", "aarch64", 36, {"3.11": ("numpy<2",), "3.13": ()}
+    ),
     "jetson": Target("JetPack 7 (Ubuntu 24.04)", "aarch64", 39, {"3.12": ()}),
     "this": Target(
-        "a machine like the one it was gathered on",
+        "a machine like this one",
         platform.machine(),
         int((platform.libc_ver()[1] or "2.17").split(".")[1]),
         {f"{sys.version_info.major}.{sys.version_info.minor}": ()},

@@ -1,5 +1,8 @@
+import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -7,6 +10,7 @@ import pytest
 import yaml
 
 from edge_app.cli import leukoscope
+from edge_app.manifest import Manifest
 from edge_app.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -16,15 +20,18 @@ BLOCKS = [
     for text in PAGES.values()
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 ]
+# in blocks and, with all that they need, within the text; NAMES IN CAPITALS stand for the reader's own
 COMMAND_LINES = sorted(
     {
         line.removeprefix("sudo ")
-        for language, block in BLOCKS
-        if not language
-        for line in block.splitlines()
-        if re.match(r"(sudo )?(\S*/)?leukoscope ", line)
+        for line in (
+            *(line for language, block in BLOCKS if not language for line in block.splitlines()),
+            *(code for text in PAGES.values() for code in re.findall(r"`([^`\n]+)`", text)),
+        )
+        if re.match(r"(sudo )?(\S*/)?leukoscope ", line) and not re.search(r"\b[A-Z]{4,}( |$)|[|…]", line)
     }
 )
+MODULES = sorted({name for text in PAGES.values() for name in re.findall(r"python -m ([\w.]+)", text)} - {"venv"})
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES)
@@ -68,3 +75,30 @@ def test_files_that_a_page_links_or_names_exist(name: str) -> None:
     named = re.findall(r"`((?:edge_app|train|export|benchmarks|tests)/[\w./-]+)`", PAGES[name])
     for path in [ROOT / "docs" / each for each in linked] + [ROOT / each for each in named]:
         assert path.exists(), path
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_that_the_docs_run_are_there(name: str) -> None:
+    assert importlib.util.find_spec(name) is not None
+
+
+def test_links_into_a_page_name_a_heading_of_it() -> None:
+    for name, text in PAGES.items():
+        for page, heading in re.findall(r"\]\(([\w.-]*)#([^)]+)\)", text):
+            headings = re.findall(r"^#+ (.*)$", PAGES[page or name], re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, name
+
+
+def test_every_page_is_in_the_index() -> None:
+    assert set(re.findall(r"\]\(([\w-]+\.md)\)", PAGES["README.md"])) == PAGES.keys() - {"README.md"}
+
+
+def test_the_page_of_commands_says_what_their_help_says() -> None:
+    # in a process of its own: click remembers how an earlier test called a command
+    made = subprocess.run([sys.executable, "-m", "edge_app.reference"], capture_output=True, text=True, check=True)
+    assert PAGES["commands.md"] == made.stdout, "python -m edge_app.reference > docs/commands.md"
+
+
+def test_each_key_of_the_manifest_is_explained() -> None:
+    explained = set(re.findall(r"`(\w+)`", PAGES["bundles.md"]))
+    assert set(Manifest.model_fields) <= explained

@@ -14,7 +14,7 @@ from edge_app.wheelhouse import TARGETS, write_wheelhouse
     "target",
     required=True,
     type=click.Choice(list(TARGETS)),
-    help="; ".join(f"{key}: {target.name}, Python {' or '.join(target.pythons)}" for key, target in TARGETS.items()),
+    help="; ".join(f"{key}: {target.name}" for key, target in TARGETS.items()),
 )
 @click.option("--extra", "extras", multiple=True, help="onnx, openvino or postgresql; may be given more than once.")
 @click.option(

@@ -1,10 +1,10 @@
 """Proves the V4L2 camera on a real or simulated device: python tests/device/v4l2.py DEVICE [OPTIONS].
 
 Checks that the device is listed, gives fresh frames with their settings to a slow consumer, is refused with a reason
-when it is used twice, asked for a size it has not, or opened by a user who may not; that its controls, if it has any,
-can be set and show in the frames; with --shows, that its pictures are those of a folder; with --beside, that another
-camera can be used at the same time; with --unplug, that it comes back by itself, with its controls set again. The
-unplugging is a command that returns once the device is there again, so a person may use
+when it is used twice, in use by another program, asked for a size it has not, or opened by a user who may not; that its
+controls, if it has any, can be set and show in the frames; with --shows, that its pictures are those of a folder; with
+--beside, that another camera can be used at the same time; with --unplug, that it comes back by itself, with its
+controls set again. The unplugging is a command that returns once the device is there again, so a person may use
 `--unplug "read -p 'pull the plug, put it back, press enter'"`.
 """
 
@@ -13,6 +13,7 @@ import itertools
 import multiprocessing
 import os
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -50,6 +51,7 @@ def main() -> None:
     assert any(camera.uri.removeprefix("v4l2://") in options.device for camera in listed), "the device is not listed"
     check_frames(options.device, options.frames, options.limit, options.shows)
     check_refusals(options.device, options.limit)
+    check_busy(options.device, options.limit)
     check_permission(options.device)
     check_controls(options.device, options.limit)
     if options.beside:
@@ -108,6 +110,28 @@ def check_refusals(device: str, limit_s: float) -> None:
         raise AssertionError("a size that the device has not was accepted")
     except CameraError as error:
         print("wrong size:", error)
+
+
+def check_busy(device: str, limit_s: float) -> None:
+    """Open the device while another program streams from it, and again once that has ended."""
+    code = "import sys; from edge_app.cameras import open_camera\n" + (
+        "with open_camera(sys.argv[1]) as camera: print(next(iter(camera)).sequence, flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code, device], stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline(), "the other program got no picture"
+        try:
+            with open_camera(device, open_timeout_s=limit_s, read_timeout_s=limit_s):
+                print("in use by another program: the driver allows it")
+        except CameraError as error:
+            said = str(error)
+            print("in use by another program:", said)
+            if "used by another program" not in said:
+                raise AssertionError("the reason was not told") from error
+        other.communicate()
+    with open_camera(device, open_timeout_s=limit_s, read_timeout_s=limit_s) as camera:
+        print("free again: frame", next(iter(camera)).sequence)
 
 
 def check_permission(device: str) -> None:
