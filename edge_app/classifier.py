@@ -72,7 +72,7 @@ class Verdict:
             "indeterminate": self.judgement.indeterminate,
             "fields": [
                 {
-                    "box": field.box,
+                    "box": list(field.box),
                     "label": field.judgement.label,
                     "probabilities": _rounded(field.judgement.probabilities),
                     "indeterminate": field.judgement.indeterminate,

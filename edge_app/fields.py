@@ -8,7 +8,9 @@ from edge_app.preprocessing import Image, Preprocessing
 from edge_app.scale import RedCells, Scale
 
 MOST_FIELDS = 64  # a frame with more of them is judged for seconds
-SLACK = 0.05  # a box is so much larger rather than there be one more of them
+SLACK = (
+    0.12  # a box is so much larger rather than there be one more: smaller cells are read as well, larger ones are not
+)
 COARSEST = 16  # pixels: sides are multiples of it, or of less where it is more than 1.6 %, as `prepare` is faster then
 SMALLEST_NUCLEATED = 0.5  # of a red cell's area: what is smaller and stained is a platelet or debris
 

@@ -1,4 +1,4 @@
-"""What is drawn over a picture: the stain's outline, the cells' boxes, and a scale bar of a round length."""
+"""What is drawn over a picture: the stain's outline, boxes of cells and fields, and a scale bar of a round length."""
 
 import math
 from collections.abc import Iterable
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from edge_app.cells import Box
 from edge_app.preprocessing import Image
 
 OUTLINE = (60, 220, 60)  # BGR
 BOX = (30, 160, 255)
+FIELD = (160, 40, 90)
 WORK_SIDE = 640  # pixels: outlines need not be finer on a screen
 SMALLEST_AREA = 12  # square pixels at that size
 SIMPLER_BY = 0.7  # pixels an outline may be off
@@ -40,15 +42,23 @@ def outlines(mask: Image) -> list[Polygon]:
 
 
 def draw(
-    image: Image, polygons: Iterable[Iterable[tuple[int, int]]], boxes: Iterable[tuple[int, int, int, int]]
+    image: Image,
+    polygons: Iterable[Iterable[tuple[int, int]]],
+    boxes: Iterable[Box],
+    fields: Iterable[tuple[Box, str]] = (),
 ) -> Image:
-    """Return a copy of an image (uint8 [h, w, 3], BGR) with outlines and boxes (left, top, width, height) on it."""
+    """Return a copy of an image (uint8 [h, w, 3], BGR) with outlines, boxes, and fields with their answers on it."""
     drawn = image.copy()
     thickness = max(1, round(max(image.shape) / 700))
     lines = [np.array(list(polygon), np.int32) for polygon in polygons]
     cv2.polylines(drawn, lines, True, OUTLINE, thickness, cv2.LINE_AA)
     for box in boxes:
         cv2.rectangle(drawn, box, BOX, thickness)
+    size = 0.7 * thickness
+    for box, text in fields:
+        cv2.rectangle(drawn, box, FIELD, 2 * thickness)
+        at = (box[0] + round(14 * size), box[1] + round(34 * size))
+        cv2.putText(drawn, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, FIELD, 2 * thickness, cv2.LINE_AA)
     return drawn
 
 

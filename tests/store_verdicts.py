@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from edge_app.cells import Cell
-from edge_app.classifier import Verdict
+from edge_app.classifier import Field, Verdict
 from edge_app.judging import Judgement
 from edge_app.preprocessing import Image
 from edge_app.quality import Quality
+from edge_app.scale import RedCells
 from edge_app.store import Record, Session, Store
 from edge_app.store.clock import Clock
 
@@ -46,10 +47,15 @@ def a_verdict(
     fields: dict[str, Any] = {
         "source": "demo:",
         "judgement": Judgement(label, {"Cancer": 0.75, "Normal": 0.25}, None if label else "out_of_focus"),
-        "fields": (),
-        "positive_share": None,
-        "worst": None,
-        "red_cells": None,
+        "fields": (
+            Field(
+                (0, 0, 40, 48), Judgement(label, {"Cancer": 0.75, "Normal": 0.25}, None if label else "out_of_focus")
+            ),
+            Field((24, 0, 40, 48), Judgement(None, {"Cancer": 0.125, "Normal": 0.875}, "no_stained_cell")),
+        ),
+        "positive_share": 1.0 if label else None,
+        "worst": 0 if label else None,
+        "red_cells": RedCells(4.0, 4.0),
         "quality": quality,
         "cells": [Cell(24.0, 20.0, 768, (8, 8, 32, 24))],
         "mask": mask,

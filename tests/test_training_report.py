@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from benchmarks.dataset import DatasetFile, read_dataset
 from benchmarks.metrics import expected_calibration_error
+from benchmarks.perturbations import KINDS, STRENGTHS
 from benchmarks.run_folder import Evaluation, read_record
 from edge_app.cli import leukoscope
 from edge_app.errors import TrainingError
@@ -18,6 +19,7 @@ from train.evaluation import evaluate, read_history
 from train.measuring import measure_part
 from train.published import PUBLISHED
 from train.report_sections import percent, sections
+from train.robustness import measure_robustness, sample
 from train.run_metrics import SCHEMA_FILE, PartMetrics, RunMetrics, metrics_schema, read_metrics
 
 BINARY = ("Cancer", "Normal")
@@ -97,11 +99,10 @@ def test_metrics_and_evaluation_agree_and_no_path_of_the_machine_is_told(tiny_ru
 def test_evaluating_again_gives_the_same_figures_and_plots(tiny_run: Path, metrics: RunMetrics, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("ultralytics"))
-    evaluate(run)
-    assert read_metrics(run).replace(made_at=metrics.made_at) == metrics
-    assert re.findall("<svg.*?</svg>", page_of(run), re.DOTALL) == re.findall(
-        "<svg.*?</svg>", page_of(tiny_run), re.DOTALL
-    )
+    evaluate(run, robustness_images=0)
+    assert read_metrics(run).replace(made_at=metrics.made_at) == metrics.replace(robustness=None)
+    plots = [re.findall("<svg.*?</svg>", page_of(each), re.DOTALL) for each in (run, tiny_run)]
+    assert set(plots[0]) < set(plots[1])
 
 
 def test_the_published_schema_is_that_of_the_records() -> None:
@@ -146,6 +147,28 @@ def test_every_figure_is_also_given_by_published_data_set(files: list[DatasetFil
     summed = np.sum([each.confusion for each in part.by_source.values()], axis=0)
     assert summed.tolist() == np.array(part.confusion).tolist()
     assert all(each.figures.keys() == part.figures.keys() for each in part.by_source.values())
+
+
+def test_frames_get_a_verdict_from_their_fields(metrics: RunMetrics, files: list[DatasetFile], limits: Limits) -> None:
+    """Two frames of leukaemia, one of which shows it in one of two fields, and a healthy one."""
+    whole = [file for file in files if file.source == "ALL-IDB1"]
+    ill = [file for file in whole if file.label == "Cancer"][:4]
+    well = [file for file in whole if file.label == "Normal"][:2]
+    fields = [file.replace(box=(0, 0, 48, 96), frame=f"frame {row // 2}") for row, file in enumerate([*ill, *well])]
+    logits = np.array([(4, -4)] + [(-4, 4)] * 5, np.float32)  # the first one alone is called Cancer
+    part = measure_part(logits, fields, BINARY, POSITIVE, limits)
+    (frames,) = part.frames
+    assert (frames.source, frames.frames, frames.fields) == ("ALL-IDB1", {"Cancer": 2, "Normal": 1}, 6)
+    assert frames.confusion == ((1, 1), (0, 1))
+    assert part.confusion == ((1, 3), (0, 2))
+    assert frames.figures["recall"].value == 0.5
+    assert frames.figures["specificity"].value == 1
+    table = next(
+        each.table for each in sections(metrics.replace(parts={"val": part, "test": part})) if "Frames" in each.title
+    )
+    assert table is not None
+    assert ("recall (sensitivity)", *[percent(frames.figures["recall"])] * 2) in table.rows
+    assert measure_part(draw(whole, BINARY), whole, BINARY, POSITIVE, limits).frames == ()
 
 
 def test_a_part_without_a_class_has_no_figures_of_it(
@@ -253,7 +276,51 @@ def test_the_published_figures_are_those_of_its_confusion_matrices() -> None:
     assert PUBLISHED["resnet50"].counted["accuracy"] == pytest.approx(0.988, abs=5e-4)
 
 
-def test_the_command_says_where_the_report_is(tiny_run: Path) -> None:
-    result = CliRunner().invoke(leukoscope, ["evaluate", str(tiny_run)])
+def test_the_command_says_where_the_report_is(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("ultralytics"))
+    result = CliRunner().invoke(leukoscope, ["evaluate", str(run), "--no-robustness"])
     assert result.exit_code == 0, result.output
     assert "report.html" in result.output.replace("\n", "")
+
+
+def by_stain(images: np.ndarray) -> np.ndarray:
+    """Return logits that call an image Cancer where it shows the light of more than two and a half cells."""
+    cells = images.astype(float).sum(axis=(1, 2, 3)) / LIGHT_OF_A_CELL
+    return np.stack([cells - 2.5, 2.5 - cells], axis=1).astype(np.float32)
+
+
+LIGHT_OF_A_CELL = 18_000  # of conftest's drawn cells in a picture of 64 pixels, all channels
+
+
+def test_the_worse_the_images_the_worse_the_figures_and_the_limits_refuse_them(
+    tiny_dataset: Path, limits: Limits
+) -> None:
+    manifest = read_dataset(tiny_dataset)
+    files = sample(manifest, 100, seed=0)
+    found = measure_robustness(tiny_dataset, manifest, files, by_stain, POSITIVE, limits, seed=0)
+    assert sum(found.images.values()) == len(files)
+    kinds = [row.perturbation and (row.perturbation.kind, row.perturbation.strength) for row in found.rows]
+    assert kinds == [None, *((kind, strength) for kind in KINDS for strength in STRENGTHS)]
+    dark = [found.rows[0], *(row for row in found.rows if row.perturbation and row.perturbation.kind == "brightness")]
+    recalls = [row.figures["recall"].value for row in dark]
+    assert recalls == sorted(recalls, reverse=True)
+    assert recalls[-1] < recalls[0]
+    assert [row.abstained.value for row in dark[1:]] == [1, 1, 1]  # too dark
+    assert dark[-1].answered is None
+    assert dark[0].abstained.value < 1
+    assert measure_robustness(tiny_dataset, manifest, files, by_stain, POSITIVE, limits, seed=0) == found
+
+
+def test_the_sample_has_so_many_of_each_class_of_the_test_part(tiny_dataset: Path) -> None:
+    manifest = read_dataset(tiny_dataset)
+    chosen = sample(manifest, 3, seed=1)
+    assert [file.label for file in chosen] == ["Cancer"] * 3 + ["Normal"] * 3
+    assert {file.part for file in chosen} == {"test"}
+    assert chosen == sample(manifest, 3, seed=1) != sample(manifest, 3, seed=2)
+
+
+def test_robustness_can_be_left_out(metrics: RunMetrics) -> None:
+    assert metrics.robustness is not None
+    titles = [each.title for each in sections(metrics.replace(robustness=None))]
+    assert not any(title.startswith("Robustness") for title in titles)

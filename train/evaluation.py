@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from benchmarks.dataset import DatasetManifest, Part, load_part
 from benchmarks.fitting import fit_decision, fit_limits, fit_min_confidence
 from benchmarks.run_folder import Evaluation, RunRecord, read_record, read_run
-from benchmarks.source_model import Logits, source_logits
+from benchmarks.source_model import BATCH, Logits, source_logits
 from edge_app import __version__
 from edge_app.errors import TrainingError
 from edge_app.judging import softmax
@@ -20,11 +20,11 @@ from edge_app.manifest import Measured
 from edge_app.preprocessing import Image
 from train.measuring import measure_part
 from train.report import write_report
+from train.robustness import PERTURBATIONS, measure_robustness, sample
 from train.run_metrics import METRICS, Epoch, RunMetrics, read_metrics
 
 POSITIVE = {"normal-cancer": "Cancer", "stages": None}
 MEASURED: tuple[Part, ...] = ("val", "test")
-BATCH = 64
 
 
 def evaluate(
@@ -32,13 +32,16 @@ def evaluate(
     dataset: Path | None = None,
     *,
     sibling: Path | None = None,
+    robustness_images: int = 100,
+    robustness_seed: int = 0,
     on_images: Callable[[int, int], None] = lambda *_: None,
 ) -> Evaluation:
     """Fit decision and limits on train and validation, measure validation and test, and return what was found.
 
     Writes RUN/evaluation.json, RUN/metrics.json and RUN/report.html. dataset: where the run's data set lies now, if it
-    was moved. sibling: a run by the same recipe on the other split, to stand beside this one in the report. on_images:
-    called with the images done and their number. Raises TrainingError or DatasetError.
+    was moved. sibling: a run by the same recipe on the other split, to stand beside this one in the report.
+    robustness_images: of each class of the test part, drawn by the seed, to be made worse in every way; 0 leaves that
+    out. on_images: called with the images done and their number. Raises TrainingError or DatasetError.
     """
     record = read_run(run)
     manifest = read_record(run / "dataset.json", DatasetManifest)
@@ -46,7 +49,8 @@ def evaluate(
     beside = _read_sibling(sibling, record) if sibling else None
     logits = source_logits(run)
     files = {part: manifest.select(part) for part in MEASURED}
-    total, done = sum(map(len, files.values())), 0
+    drawn = sample(manifest, robustness_images, robustness_seed)
+    total, done = sum(map(len, files.values())) + len(drawn) * len(PERTURBATIONS), 0
 
     def batched(images: Image) -> Logits:
         nonlocal done
@@ -70,11 +74,15 @@ def evaluate(
         leukoscope=__version__,
         made_at=datetime.now(UTC),
         run=record.replace(dataset_path=Path(record.dataset_path).name),
+        input_size=(manifest.preprocessing.height, manifest.preprocessing.width),
+        fields=manifest.fields,
         decision=decision,
         limits=limits,
         parts={part: measure_part(scores[part], files[part], record.classes, decision, limits) for part in MEASURED},
         history=read_history(run),
-        robustness=None,
+        robustness=measure_robustness(folder, manifest, drawn, batched, decision, limits, seed=robustness_seed)
+        if drawn
+        else None,
     )
     evaluation = Evaluation(
         decision=decision,

@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.dataset import DatasetFile
+from benchmarks.frames import by_frame
 from benchmarks.metrics import BINS, Labels, Probabilities, confidences, confusion, figures, predict, share
 from benchmarks.results import Mistake
 from benchmarks.source_model import Logits
-from edge_app.judging import Decision, Limits, judge, softmax
-from train.run_metrics import Answered, Bin, Counts, Curve, PartMetrics, Risk, SourceFigures
+from edge_app.judging import Decision, Judgement, Limits, judge, judge_frame, softmax
+from train.run_metrics import Answered, Bin, Counts, Curve, FrameFigures, PartMetrics, Risk, SourceFigures
 
 MOST_POINTS = 101  # of a curve of coverage against risk
 DIGITS = 6
@@ -47,6 +48,10 @@ def measure_part(
         figures=whole.figures,
         confusion=whole.confusion,
         by_source={name: of_source(np.flatnonzero(sources == name)) for name in sorted(set(sources.tolist()))},
+        frames=tuple(
+            _frames(probabilities, truths, files, judgements, classes, decision, source)
+            for source in sorted({file.source for file in files if file.box})
+        ),
         roc=_roc(probabilities, truths, classes, decision),
         reliability=_reliability(probabilities, truths),
         risks=_risks(right, sure),
@@ -78,6 +83,37 @@ def _answered(right: Booleans, sure: npt.NDArray[np.float64], limit: float) -> A
         limit=limit,
         coverage=share(int(answered.sum()), len(answered)),
         risk=share(wrong, int(answered.sum())) if answered.any() else None,
+    )
+
+
+def _frames(
+    probabilities: Probabilities,
+    truths: Labels,
+    files: Sequence[DatasetFile],
+    judgements: Sequence[Judgement],
+    classes: tuple[str, ...],
+    decision: Decision,
+    source: str,
+) -> FrameFigures:
+    """Return what the fields say of the frames that they were cut from; all fields of a frame have its label."""
+    rows = [row for row, file in enumerate(files) if file.source == source]
+    names = [files[row].frame for row in rows]
+    frames = by_frame(probabilities[rows], truths[rows], names, classes, decision)
+    labels = [
+        judge_frame([judgements[row] for row, name in zip(rows, names, strict=True) if name == frame], decision)
+        for frame in frames.names
+    ]
+    given = [each.judgement.label for each in labels]
+    answered = sum(label is not None for label in given)
+    right = sum(label == classes[truth] for label, truth in zip(given, frames.truths, strict=True))
+    return FrameFigures(
+        source=source,
+        frames={name: int((frames.truths == index).sum()) for index, name in enumerate(classes)},
+        fields=len(rows),
+        figures=figures(frames.probabilities, frames.truths, frames.names, classes, decision),
+        confusion=counts(frames.truths, predict(frames.probabilities, classes, decision), classes),
+        coverage=share(answered, len(given)),
+        answered=share(right, answered) if answered else None,
     )
 
 

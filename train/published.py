@@ -13,7 +13,7 @@ Shares = dict[FigureName, float]
 
 @dataclass(frozen=True)
 class Published:
-    """One model: its name in the study, and shares from 0 to 1.
+    """One model: its name in the study, its input's side in pixels, and shares from 0 to 1.
 
     printed: Table IV. evaluated: accuracy by the notebook's `evaluate` call. counted: from its confusion matrix, where
     it shows one: rows are the truth (their sums are the test part's 427 and 84), though the axes are labelled the
@@ -21,6 +21,7 @@ class Published:
     """
 
     name: str
+    side: int
     printed: Shares
     evaluated: float
     counted: Shares
@@ -41,30 +42,35 @@ def _of_counts(hits: int, missed: int, false_alarms: int, passed: int) -> Shares
 PUBLISHED: dict[str, Published] = {
     "yolo11n": Published(
         "YOLO11n",
+        side=224,
         printed={"accuracy": 0.973, "f1": 0.988, "precision": 0.979, "recall": 0.998, "specificity": 0.895},
         evaluated=0.973,
         counted={},
     ),
     "yolo11s": Published(
         "YOLO11s",
+        side=224,
         printed={"accuracy": 0.982, "f1": 0.992, "precision": 0.986, "recall": 0.998, "specificity": 0.930},
         evaluated=0.982,
         counted={},
     ),
     "yolov8s": Published(
         "YOLOv8s",
+        side=224,
         printed={"accuracy": 0.980, "f1": 0.980, "precision": 0.965, "recall": 0.996, "specificity": 0.826},
         evaluated=0.980,
         counted={},
     ),
     "resnet50": Published(
         "ResNet50",
+        side=224,
         printed={"accuracy": 0.990, "f1": 0.993, "precision": 0.986, "recall": 1.0, "specificity": 0.928},
         evaluated=0.984,
         counted=_of_counts(427, 0, 6, 78),
     ),
     "inception_resnet_v2": Published(
         "Inception-ResNet-v2",
+        side=299,
         printed={"accuracy": 0.997, "f1": 0.9896, "precision": 1.0, "recall": 0.9794, "specificity": 1.0},
         evaluated=0.992,
         counted=_of_counts(427, 0, 9, 75),

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.dataset import DatasetFile, DatasetManifest, read_prepared
+from benchmarks.dataset import DatasetFile, DatasetManifest, read_prepared, read_raw
 from benchmarks.page import Picture, html
 from benchmarks.results import Mistake
 from edge_app.judging import REASONS
@@ -37,16 +37,18 @@ def write_report(
 
 
 def _gallery(dataset: Path, manifest: DatasetManifest, mistakes: Sequence[Mistake]) -> Iterator[Picture]:
-    """Return each mistake with the image as it was taken, where the data set has it, and as the model saw it."""
+    """Return each mistake with the image as it was taken and as the model saw it."""
     files = {file.path: file for file in manifest.files}
     for each in mistakes:
         file = files[each.image]
         abstained = f"; no label: {REASONS[each.indeterminate].partition(':')[0]}" if each.indeterminate else ""
+        at = f", field at {file.box[0]}, {file.box[1]}" if file.box else ""
         yield Picture(
             tuple(_images(dataset, file)),
-            f"{file.source_file}: {file.original_class}, called {each.named} at {each.probability:.1%}{abstained}",
+            f"{file.source_file}{at}: {file.original_class}, called {each.named} at {each.probability:.1%}{abstained}",
         )
 
 
 def _images(dataset: Path, file: DatasetFile) -> Iterator[Image]:
+    yield read_raw(dataset, file)
     yield np.asarray(cv2.cvtColor(read_prepared(dataset, file)[0], cv2.COLOR_RGB2BGR), np.uint8)

@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 from benchmarks.dataset import Part
-from train.run_metrics import Bin, Counts, Curve, Epoch, Risk, Robustness
+from train.run_metrics import Bin, Counts, Curve, Epoch, Risk, Robustness, Worse
 
 # what matplotlib is told to draw with → what the page's style sheet calls it; the values are never seen
 TEXT, FAINT, RULE, GROUND, ACCENT = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -151,24 +151,24 @@ def risk_plot(risks: Mapping[Part, Sequence[Risk]], limit: Mapping[Part, tuple[f
     return _draw("coverage against risk", paint)
 
 
-def robustness_plot(robustness: Robustness) -> str:
-    """Return accuracy by strength, a line for each way in which the images were made worse."""
-    unchanged = next(row.figures["accuracy"].value for row in robustness.rows if row.perturbation is None)
+def robustness_plot(robustness: Robustness, title: str, share: Callable[[Worse], float]) -> str:
+    """Return a share by strength, a line for each way in which the images were made worse; title: of the share."""
+    unchanged = next(share(row) for row in robustness.rows if row.perturbation is None)
     lines: dict[str, list[float]] = {}
     for row in robustness.rows:
         if row.perturbation:
-            lines.setdefault(row.perturbation.kind, [unchanged]).append(row.figures["accuracy"].value)
+            lines.setdefault(row.perturbation.kind, [unchanged]).append(share(row))
 
     def paint(axes: Any) -> None:
         for number, (kind, values) in enumerate(lines.items()):
             axes.plot(
                 range(len(values)), [100 * value for value in values], color=SERIES[number], marker="o", label=kind
             )
-        axes.set(xlabel="strength", ylabel="accuracy (%)")
+        axes.set(xlabel="strength", ylabel=f"{title} (%)")
         axes.set_xticks(range(4), ["as it is", "1", "2", "3"])
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
-    return _draw("accuracy by strength", paint)
+    return _draw(f"{title} by strength", paint)
 
 
 def _draw(name: str, paint: Callable[[Any], None]) -> str:

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.dataset import Part
 from benchmarks.page import Column, Picture, Plot, Section, Table
+from benchmarks.results import Perturbation
 from edge_app.judging import REASONS
 from edge_app.manifest import Figure
 from train.published import PUBLISHED, Published
+from train.recipe import load_recipe, recipe_names
 from train.report_plots import confusion_plot, history_plots, reliability_plot, risk_plot, robustness_plot, roc_plot
 from train.run_metrics import PartMetrics, RunMetrics
 
@@ -20,6 +22,11 @@ TITLES = {
     "auc": "AUC",
     "ece": "calibration error (ECE)",
 }
+FRAMES_TEXT = (
+    "Frames that hold several fields are cut into fields of the training scale, and get a verdict from them: positive "
+    "where one field is. The figures count every field; answered are the frames of which a device's limits leave a "
+    "field. In the other tables, each field is an image."
+)
 
 
 def sections(metrics: RunMetrics, sibling: RunMetrics | None = None, pictures: Sequence[Picture] = ()) -> list[Section]:
@@ -29,6 +36,7 @@ def sections(metrics: RunMetrics, sibling: RunMetrics | None = None, pictures: S
         _summary(metrics),
         _published(metrics, sibling),
         _figures(metrics),
+        _frames(metrics),
         _curves(metrics),
         _confusion(metrics),
         _probabilities(metrics),
@@ -60,10 +68,16 @@ def percent(figure: Figure | None) -> str:
 
 def short_run(metrics: RunMetrics) -> str:
     """Return how far a run fell short of its recipe's epochs, or nothing."""
-    epochs = metrics.run.recipe.get("epochs")
-    if not isinstance(epochs, int) or metrics.run.epochs_run >= epochs:
-        return ""
-    return f"short run: {metrics.run.epochs_run} of the recipe's {epochs} epochs"
+    epochs = recipe_epochs(metrics)
+    return "" if metrics.run.epochs_run >= epochs else f"short run: {metrics.run.epochs_run} of {epochs} epochs"
+
+
+def recipe_epochs(metrics: RunMetrics) -> int:
+    """Return the epochs of the shipped recipe that a run was started by, else of its own: --epochs may have cut it."""
+    recipe = metrics.run.recipe
+    shipped = (load_recipe(name) for name in recipe_names())
+    known = [each.epochs for each in shipped if (each.model, each.source) == (recipe["model"], recipe["source"])]
+    return max([*known, int(recipe["epochs"])])
 
 
 def _summary(metrics: RunMetrics) -> Section:
@@ -148,6 +162,24 @@ def _figures(metrics: RunMetrics) -> Section:
         *((TITLES.get(name, name), *(percent(each.get(name)) for each in columns.values())) for name in names),
     ]
     return Section("Figures by data set, in per cent", table=_table(["figure", *columns], rows))
+
+
+def _frames(metrics: RunMetrics) -> Section | None:
+    """Return what the fields of large frames say of the frames, apart from the images that are one field each."""
+    found = [(title, each) for part, title in PARTS.items() for each in metrics.parts[part].frames]
+    if not found:
+        return None
+    frames = [each for _, each in found]
+    names = dict.fromkeys(name for each in frames for name in each.figures)
+    rows = [
+        ("frames", *(", ".join(f"{count} {name}" for name, count in each.frames.items()) for each in frames)),
+        ("fields", *(str(each.fields) for each in frames)),
+        *((TITLES.get(name, name), *(percent(each.figures.get(name)) for each in frames)) for name in names),
+        ("answered", *(percent(each.coverage) for each in frames)),
+        ("right of the answered", *(percent(each.answered) for each in frames)),
+    ]
+    titles = ["figure", *(f"{title}, {each.source}" for title, each in found)]
+    return Section("Frames, by their fields", text=(FRAMES_TEXT,), table=_table(titles, rows))
 
 
 def _curves(metrics: RunMetrics) -> Section:
@@ -254,7 +286,7 @@ def _robustness(metrics: RunMetrics) -> Section | None:
     names = [name for name in robustness.rows[0].figures if name != "precision"]
     rows = [
         (
-            f"{row.perturbation.kind} {row.perturbation.strength}" if row.perturbation else "as they are",
+            robustness_name(row.perturbation),
             *(percent(row.figures[name]) for name in names),
             percent(row.abstained),
             percent(row.answered),
@@ -269,12 +301,26 @@ def _robustness(metrics: RunMetrics) -> Section | None:
             "each way at three strengths. Accuracy takes the likelier class of every image; abstained is what the "
             "device's limits would refuse, and accuracy of the answered what is left.",
         ),
-        plots=(Plot(robustness_plot(robustness), "Accuracy by strength, whether the device would answer or not."),),
+        plots=(
+            Plot(
+                robustness_plot(robustness, "accuracy", lambda row: row.figures["accuracy"].value),
+                "Accuracy by strength, whether a device would answer or not.",
+            ),
+            Plot(
+                robustness_plot(robustness, "abstained", lambda row: row.abstained.value),
+                "Images that a device would give no label.",
+            ),
+        ),
         table=_table(
             ["made worse by", *(TITLES.get(name, name) for name in names), "abstained", "accuracy of the answered"],
             rows,
         ),
     )
+
+
+def robustness_name(perturbation: Perturbation | None) -> str:
+    """Return what was done to the images."""
+    return f"{perturbation.kind} {perturbation.strength}" if perturbation else "nothing"
 
 
 def _mistakes(test: PartMetrics, pictures: Sequence[Picture]) -> Section:
@@ -285,8 +331,8 @@ def _mistakes(test: PartMetrics, pictures: Sequence[Picture]) -> Section:
     return Section(
         f"Mistakes ({count})",
         text=(
-            f"The test images that are called wrongly, the surest mistake first.{shown} As taken, where the data set "
-            "has it, and as the model saw it.",
+            f"The test images that are called wrongly, the surest mistake first.{shown} Left as taken, "
+            "right as the model saw it.",
         ),
         pictures=tuple(pictures),
     )
@@ -296,8 +342,8 @@ def _provenance(metrics: RunMetrics) -> Section:
     """Return what was run, on what and with what."""
     run = metrics.run
     rows = [
-        ("model", f"{model_title(run.model)}, started from {run.started_from}"),
-        ("epochs", f"{run.epochs_run} run, the best {run.best_epoch}"),
+        ("model", f"{model_title(run.model)}, started from {run.started_from}; input {size(metrics)}"),
+        ("epochs", f"{run.epochs_run} of {recipe_epochs(metrics)}, the best {run.best_epoch}"),
         ("recipe", ", ".join(f"{name} {value}" for name, value in flat(run.recipe) if name != "model")),
         ("data set", f"{run.dataset_path}, {run.task}, {run.split} split, list sha256 {run.dataset_sha256}"),
         ("time", duration(run.seconds)),
@@ -307,6 +353,12 @@ def _provenance(metrics: RunMetrics) -> Section:
         ("weights", f"sha256 {run.weights_sha256}"),
     ]
     return Section("What was run", table=Table((Column("", False), Column("", False)), tuple(rows)))
+
+
+def size(metrics: RunMetrics) -> str:
+    """Return the size of a model's input in pixels."""
+    height, width = metrics.input_size
+    return f"{width} × {height}"
 
 
 def flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -82,19 +82,38 @@ class SourceFigures(Frozen):
     answered: Answered
 
 
+class FrameFigures(Frozen):
+    """What the fields of large frames say of the frames: `edge_app.judging.judge_frame`.
+
+    source: the data set of the frames. frames: by class. fields: of all of them. figures, confusion: every field
+    counted, whether a device would label it or not. coverage: share of the frames that a device labels. answered:
+    accuracy of these; null when there is none.
+    """
+
+    source: str
+    frames: dict[str, Count]
+    fields: Count
+    figures: dict[str, Figure]
+    confusion: Counts
+    coverage: Figure
+    answered: Figure | None
+
+
 class PartMetrics(Frozen):
     """What the model said of one part of its data set.
 
     images: by class. figures: of `benchmarks.metrics.figures`, the likelier class taken of every image. confusion: rows
-    are the truth. by_source: the same of each published data set. roc: by class, the others against it; of the
-    positive class only, where there is one. risks: from the most doubtful image on. answered: at the fitted limit.
-    abstained: images that would get no label for any reason. mistakes: by probability, the surest first.
+    are the truth. by_source: the same of each published data set. frames: of those whose large frames were cut into
+    fields. roc: by class, the others against it; of the positive class only, where there is one. risks: from the most
+    doubtful image on. answered: at the fitted limit. abstained: images that would get no label for any reason.
+    mistakes: by probability, the surest first.
     """
 
     images: dict[str, Count]
     figures: dict[str, Figure]
     confusion: Counts
     by_source: dict[str, SourceFigures]
+    frames: tuple[FrameFigures, ...]
     roc: dict[str, Curve]
     reliability: tuple[Bin, ...]
     risks: tuple[Risk, ...]
@@ -127,13 +146,16 @@ class Robustness(Frozen):
 class RunMetrics(Frozen):
     """What is known of a run. run: its record, with the data set's folder by its name alone.
 
-    history: empty where history.csv is missing or of another form. robustness: null where it was not measured.
+    input_size: of the model, [height, width] in pixels. fields: whether large frames were cut into fields. history:
+    empty where history.csv is missing or of another form. robustness: null where it was not measured.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
     leukoscope: str
     made_at: AwareDatetime
     run: RunRecord
+    input_size: tuple[int, int]
+    fields: bool
     decision: Decision
     limits: Limits
     parts: dict[Part, PartMetrics]

@@ -54,7 +54,7 @@ def export_zip(
     """Write records as ZIP, and return how many: `images/ID.png`, `records.csv` and `manifest.json`.
 
     The manifest has the sha256 of each file, and names the records whose image is elsewhere (`missing`) or is not what
-    was kept (`damaged`). with_overlay: also `overlays/ID.jpg`, with the stain's outline and the cells' boxes on it.
+    was kept (`damaged`). with_overlay: also `overlays/ID.jpg`, with the stain's outline, cells and fields on it.
     file: open for binary writing; need not be seekable. on_record: called after each record. Raises StoreError.
     """
     head = {
@@ -142,5 +142,5 @@ def _overlay(record: Record, data: bytes) -> bytes | None:
         image = decode_image(data, record.image)
     except InputError:
         return None
-    drawn = draw(image, record.outline, record.boxes)
+    drawn = draw(image, record.outline, record.boxes, record.answers)
     return cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, OVERLAY_QUALITY])[1].tobytes()

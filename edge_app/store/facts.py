@@ -14,7 +14,7 @@ LONGEST_TEXT = 4000  # characters
 
 def facts_of(verdict: Verdict) -> dict[str, Any]:
     """Return the fields of `edge_app.store.record.Kept` that the verdict alone gives."""
-    judgement = verdict.judgement
+    judgement, said = verdict.judgement, verdict.as_json()
     return verdict.quality.model_dump() | {
         "frame_id": verdict.frame_id,
         "source": printable(verdict.source, LONGEST_TEXT),  # a path may hold what is no text
@@ -35,6 +35,7 @@ def facts_of(verdict: Verdict) -> dict[str, Any]:
         "leukoscope": __version__,
         "image_width": verdict.mask.shape[1],
         "image_height": verdict.mask.shape[0],
+        **{name: said[name] for name in ("fields", "positive_share", "worst_field", "scale")},
     }
 
 

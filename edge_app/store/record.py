@@ -53,6 +53,22 @@ class Session(Frozen):
     note: Lines = ""
 
 
+class FieldKept(Frozen):
+    """What was said of one field: its box in pixels of the image, and as in `Kept`."""
+
+    box: Box
+    label: str | None
+    probabilities: dict[str, float]
+    indeterminate: str | None
+
+
+class ScaleKept(Frozen):
+    """The scale that a frame was cut by: the red cells' diameter in pixels of the image, and what a pixel shows."""
+
+    red_cell_px: float
+    um_per_pixel: float
+
+
 class Kept(Frozen):
     """A verdict as it was kept, and what it rests on; this much is also written into the image file.
 
@@ -66,6 +82,8 @@ class Kept(Frozen):
         width, height) in pixels of the image. outline: of the stain, polygons of points (x, y).
     times_ms: milliseconds by stage. bundle, preprocessing: sha256. executed: what the runtime says it ran.
     settings: the camera's. leukoscope: the version that judged.
+    fields, positive_share, worst_field, scale: as in a verdict; empty and null in records of versions before 2.
+    um_per_pixel: as it was given in the settings.
     """
 
     id: str
@@ -108,6 +126,10 @@ class Kept(Frozen):
     um_per_pixel: Annotated[float, Field(gt=0)] | None
     image_width: int
     image_height: int
+    fields: tuple[FieldKept, ...] = ()
+    positive_share: float | None = None
+    worst_field: int | None = None
+    scale: ScaleKept | None = None
 
 
 class Record(Kept):
@@ -132,6 +154,16 @@ class Record(Kept):
     def image(self) -> str:
         """Return the image's file name."""
         return image_name(self.id)
+
+    @property
+    def answers(self) -> tuple[tuple[Box, str], ...]:
+        """Return each field's box and what it was called; none where the frame was one field."""
+        if len(self.fields) < 2:
+            return ()
+        return tuple(
+            (field.box, f"{field.label} {field.probabilities[field.label]:.0%}" if field.label else "indeterminate")
+            for field in self.fields
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as a JSON object, with the image's file name."""

@@ -109,6 +109,10 @@ records = Table(
     # the long ones come last: SQLite reads a row up to the last column that is asked for
     Column("boxes", JSON, nullable=False),
     Column("outline", JSON, nullable=False),
+    Column("fields", JSON, nullable=False, server_default="[]"),  # of version 2, as those below
+    Column("positive_share", Float(53)),
+    Column("worst_field", Integer),
+    Column("scale", JSON),
     UniqueConstraint("store", "order", name="record_store_order"),
     Index("record_captured_at", "captured_at"),
     Index("record_shown", "purging", "deleted_at", "id"),  # to count and to page by

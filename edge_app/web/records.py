@@ -133,10 +133,10 @@ def restore_record(parts: Shared, record: Found) -> Record:
     responses={200: {"content": {"image/png": {}, "image/jpeg": {}}}},
 )
 def get_image(parts: Shared, record: Found, overlay: bool = False) -> Response:
-    """Return a record's image as it was judged; with overlay, the stain's outline and the cells' boxes on it."""
+    """Return a record's image as it was judged; with overlay, the stain's outline, cells and fields on it."""
     data = _image(parts, record)
     if overlay:
-        drawn = draw(decode_image(data, record.image), record.outline, record.boxes)
+        drawn = draw(decode_image(data, record.image), record.outline, record.boxes, record.answers)
         return Response(_jpeg(drawn, IMAGE_QUALITY), media_type="image/jpeg", headers=FOREVER)
     return Response(data, media_type="image/png", headers=FOREVER)
 

@@ -1,6 +1,7 @@
 """The command `leukoscope evaluate`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,28 +19,43 @@ from train.report import REPORT
     type=click.Path(path_type=Path),
     help="An evaluated run by the same recipe on the other split, to stand beside this one in the report.",
 )
+@click.option(
+    "--robustness/--no-robustness",
+    default=True,
+    show_default=True,
+    help="Also judge test images made worse in stain, light, focus, noise and JPEG, each at three strengths.",
+)
+@click.option(
+    "--robustness-images",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="How many of each class, drawn by a seed; each is judged 22 times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the evaluation as one JSON object.")
-def command(run: Path, data: Path | None, sibling: Path | None, as_json: bool) -> None:
+def command(
+    run: Path, data: Path | None, sibling: Path | None, robustness: bool, robustness_images: int, as_json: bool
+) -> None:
     """Measure a finished run on its validation and test images, and fit temperature, threshold and limits.
 
     Writes evaluation.json, metrics.json and report.html into the run's folder.
     """
-    evaluation = evaluate_with_bar(run, data, sibling)
+    evaluation = evaluate_with_bar(run, data, sibling=sibling, robustness_images=robustness_images if robustness else 0)
     if as_json:
         click.echo(evaluation.model_dump_json())
     else:
         print_evaluation(evaluation, run)
 
 
-def evaluate_with_bar(run: Path, data: Path | None = None, sibling: Path | None = None) -> Evaluation:
-    """Evaluate a run while a bar on stderr says how far it is."""
+def evaluate_with_bar(run: Path, data: Path | None = None, **options: Any) -> Evaluation:
+    """Evaluate a run while a bar on stderr says how far it is; options: see `train.evaluation.evaluate`."""
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("judging", total=None)
         return evaluate(
-            run, data, sibling=sibling, on_images=lambda done, total: progress.update(bar, completed=done, total=total)
+            run, data, on_images=lambda done, total: progress.update(bar, completed=done, total=total), **options
         )
 
 
