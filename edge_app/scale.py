@@ -22,6 +22,7 @@ from edge_app.preprocessing import Image, Preprocessing, stain_mask
 from edge_app.quality import thumbnail
 
 RED_CELL_UM = 7.5  # on a dried smear; 7 to 8
+TOLERANCE = 0.25  # see `Scale`
 SQUASHED = 4 / 3  # a field of 4:3 that was made square, as those of the ALL image dataset were
 WORK_SIDE = 448  # pixels: the picture is looked at in this size
 RADII = np.exp(np.arange(np.log(4.0), np.log(45.0), 0.09))  # pixels of that size
@@ -51,7 +52,7 @@ class Scale(Frozen):
     red_cell_px: Annotated[float, Field(ge=2, le=1000)]
     pixel_aspect: Annotated[float, Field(ge=0.25, le=4)] = 1.0
     um_per_pixel: Annotated[float, Field(gt=0)]
-    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.25
+    tolerance: Annotated[float, Field(ge=0, le=1)] = TOLERANCE
 
 
 @dataclass(frozen=True)

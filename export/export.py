@@ -22,6 +22,7 @@ from edge_app.judging import Decision, confidence, softmax
 from edge_app.manifest import FORMAT_VERSION, DataSource, Format, Golden, Manifest, Measured, Precision
 from edge_app.preprocessing import Image, prepare
 from edge_app.runtimes import Logits, Model, load_model
+from edge_app.scale import TOLERANCE, Scale
 from edge_app.smears import draw_smear
 from export.calibration import DEFAULT_IMAGES, CalibrationSet, calibration_set
 from export.card import model_card
@@ -128,7 +129,7 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
         precision=precision,
         classes=record.classes,
         preprocessing=size,
-        scale=run.dataset.scale if run.dataset.fields else None,
+        scale=_scale(run.dataset),
         decision=decision,
         limits=run.evaluation.limits.replace(min_confidence=min_confidence),
         model_file=names[0],
@@ -152,6 +153,11 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
     )
     members["MODEL_CARD.md"] = model_card(manifest, record, run.evaluation).encode()
     return assemble(manifest.replace(files=members_of(members)), members)
+
+
+def _scale(dataset: DatasetManifest) -> Scale | None:
+    """Return the scale that the app shall cut frames by, with what is tolerated now; none where nothing was cut."""
+    return dataset.scale.replace(tolerance=TOLERANCE) if dataset.fields and dataset.scale else None
 
 
 def _quantise(

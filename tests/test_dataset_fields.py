@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,8 +17,10 @@ from edge_app.errors import DatasetError
 from edge_app.fields import part
 from edge_app.images import read_image
 from edge_app.preprocessing import Preprocessing, prepare
+from edge_app.scale import TOLERANCE, Scale
 from edge_app.slides import Kind
 from edge_app.smears import draw_smear
+from export.export import make_bundle, open_run
 from train.dataset import NO_BLAST, NO_CELL, NO_SCALE, build_dataset
 
 FRAMES = 8
@@ -162,3 +165,11 @@ def test_the_command_tells_the_scale_and_what_was_left_out(published: Path, tmp_
     assert result.exit_code == 0, result.output
     assert f"× {NO_BLAST}" in result.output
     assert "scale: red cells 12." in result.output
+
+
+def test_a_bundle_carries_the_scale_of_a_run_on_fields_and_none_of_another(tiny_run: Path) -> None:
+    run = open_run(tiny_run, calibration_images=4, seed=0)
+    scale = Scale(red_cell_px=13.6, pixel_aspect=4 / 3, um_per_pixel=0.55, tolerance=0.1)
+    on_fields = replace(run, dataset=run.dataset.replace(fields=True, scale=scale))
+    assert make_bundle(run, "onnx", "fp32").manifest.scale is None
+    assert make_bundle(on_fields, "onnx", "fp32").manifest.scale == scale.replace(tolerance=TOLERANCE)
