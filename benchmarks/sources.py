@@ -39,18 +39,20 @@ class SourceImage:
         return "Normal" if self.original_class in ("Benign", "healthy", "Normal") else "Cancer"
 
 
-def find_sources(folders: list[Path], task: Task) -> list[SourceImage]:
+def find_sources(folders: list[Path], task: Task, table: Path | None = None) -> list[SourceImage]:
     """Return the images of all data sets found under the folders, in a fixed order.
 
+    table: a group table of them all, as `dataset audit` makes; without it the shipped one and each groups.csv hold.
     ALL-IDB1 and own images have no stages and are left out of that task. Raises DatasetError when a folder holds none,
-    or when its groups.csv is not what it should be.
+    or when a table is not what it should be or names none of the images.
     """
-    groups = _scene_groups()
+    given = _read_table(table) if table else None
+    groups = _scene_groups() if given is None else given
     images: dict[Path, SourceImage] = {}
     for folder in folders:
         found = _all_images(folder, groups)
         if task == "normal-cancer":
-            found += _all_idb1(folder) + _own_images(folder)
+            found += _all_idb1(folder, groups) + _own_images(folder, given)
         if not found:
             raise DatasetError(
                 f"{folder} holds no data set known here: expected folders {', '.join(STAGES)} (ALL image dataset), "
@@ -58,6 +60,8 @@ def find_sources(folders: list[Path], task: Task) -> list[SourceImage]:
                 "and Normal (own images); give the folder they are in"
             )
         images |= {image.path.resolve(): image for image in found}
+    if table and not any(image.group for image in images.values()):
+        raise DatasetError(f"{table} names none of the images; give the table that was made for these folders")
     return sorted(images.values(), key=lambda image: (image.source, image.original_class, image.path.name))
 
 
@@ -74,17 +78,18 @@ def _all_images(folder: Path, groups: dict[tuple[str, str], str]) -> list[Source
     ]
 
 
-def _all_idb1(folder: Path) -> list[SourceImage]:
-    return [
-        SourceImage(path, ALL_IDB1, "ALL" if match[1] == "1" else "healthy", None)
+def _all_idb1(folder: Path, groups: dict[tuple[str, str], str]) -> list[SourceImage]:
+    found = [
+        (path, "ALL" if match[1] == "1" else "healthy")
         for path in sorted(folder.rglob("Im*"))
         if path.parent.name == "im" and (match := re.fullmatch(r"Im\d{3}_([01])\.(?:jpg|tif)", path.name))
     ]
+    return [SourceImage(path, ALL_IDB1, name, groups.get((name, path.name))) for path, name in found]
 
 
-def _own_images(folder: Path) -> list[SourceImage]:
-    table = folder / GROUPS
-    groups = _group_table(table.read_text("utf-8-sig"), str(table)) if table.is_file() else {}
+def _own_images(folder: Path, groups: dict[tuple[str, str], str] | None) -> list[SourceImage]:
+    if groups is None:
+        groups = _read_table(folder / GROUPS) if (folder / GROUPS).is_file() else {}
     return [
         SourceImage(path, OWN, label, groups.get((label, path.name)))
         for label in CLASSES["normal-cancer"]
@@ -97,6 +102,13 @@ def _scene_groups() -> dict[tuple[str, str], str]:
     """Return the shipped table: images of one group overlap."""
     text = resources.files("benchmarks").joinpath("data/scene_groups.csv").read_text("utf-8")
     return _group_table(text, "scene_groups.csv")
+
+
+def _read_table(path: Path) -> dict[tuple[str, str], str]:
+    try:
+        return _group_table(path.read_text("utf-8-sig"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} can't be read as a group table ({error}); save it as CSV in UTF-8") from None
 
 
 def _group_table(text: str, name: str) -> dict[tuple[str, str], str]:

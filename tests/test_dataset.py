@@ -107,6 +107,24 @@ def test_any_grouping_is_kept_whole_by_the_scene_split(images: list[tuple[str, i
         assert seen.setdefault((stratum, group), part) == part
 
 
+def test_a_given_table_decides_what_stays_together(kaggle_folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "groups.csv"
+    lines = [f"healthy,Im{number:03}_0.jpg,slide {number % 4}" for number in range(2, 21, 2)]
+    table.write_text("\n".join(["class,file,group", *lines]))
+    small = Preprocessing(height=64, width=64)
+    manifest = build_dataset([kaggle_folder], tmp_path / "d", split="scene", groups=table, preprocessing=small)
+    parts = parts_of_groups(manifest)
+    assert {group for group in parts if group.startswith("slide")} == {"slide 0", "slide 2"}
+    assert max(map(len, parts.values())) == 1
+
+
+@pytest.mark.parametrize("text", [b"a,b\n1,2\n", b"\xff\xfe", b"class,file,group\nother,x.jpg,1\n"])
+def test_a_table_that_is_none_or_of_other_images_is_refused(kaggle_folder: Path, tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "groups.csv").write_bytes(text)
+    with pytest.raises(DatasetError, match=r"groups\.csv (is no group table|can't be read|names none of the images)"):
+        build_dataset([kaggle_folder], tmp_path / "d", groups=tmp_path / "groups.csv")
+
+
 def test_a_broken_image_stops_the_build_by_name_and_leaves_nothing(kaggle_folder: Path, tmp_path: Path) -> None:
     broken = kaggle_folder / "all" / "Original" / "Pre" / "WBC-Malignant-Pre-999.jpg"
     broken.write_bytes((kaggle_folder / "all" / "Original" / "Pre" / "WBC-Malignant-Pre-001.jpg").read_bytes()[:900])

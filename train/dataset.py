@@ -56,19 +56,21 @@ def build_dataset(
     split: Split = "random",
     seed: int = 0,
     fields: bool = False,
+    groups: Path | None = None,
     preprocessing: Preprocessing | None = None,
     on_image: Callable[[int, int], None] = lambda *_: None,
 ) -> DatasetManifest:
     """Prepare every image under the folders, write the data set to `output` (a new folder), and return its manifest.
 
-    fields: cut the frames of ALL-IDB1 into fields of the ALL images' scale. The folder appears whole or not at all.
-    `on_image` is called with the steps done and their number. Raises DatasetError when there is nothing to build from,
-    a class is empty, an image is broken or the folder exists.
+    fields: cut the frames of ALL-IDB1 into fields of the ALL images' scale. groups: a table,
+    see `find_sources`. The folder appears whole or not at all. `on_image` is called with the steps done and their
+    number. Raises DatasetError when there is nothing to build from, a class is empty, an image is broken or the folder
+    exists.
     """
     if output.exists():
         raise DatasetError(f"{output} exists already; give another folder, or remove it first")
     record = preprocessing or Preprocessing()
-    images = find_sources(folders, task)
+    images = find_sources(folders, task, groups)
     if missing := set(CLASSES[task]) - {image.label(task) for image in images}:
         raise DatasetError(f"no image of {' and '.join(sorted(missing))}; add the folder that holds them")
     sources = _look_at(images, split, seed, fields, lambda done: on_image(done, 2 * len(images)))

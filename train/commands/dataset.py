@@ -55,8 +55,20 @@ def command() -> None:
     show_default=True,
     help="Side of the images in pixels; inception_resnet_v2 takes 299, the other models 224.",
 )
+@click.option(
+    "--groups",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Table of the images that show one scene, as dataset audit makes it; without it the shipped one.",
+)
 def build(
-    folders: tuple[Path, ...], output: Path, task: Task, split: Split, seed: int, fields: bool, size: int
+    folders: tuple[Path, ...],
+    output: Path,
+    task: Task,
+    split: Split,
+    seed: int,
+    fields: bool,
+    size: int,
+    groups: Path | None,
 ) -> None:
     """Segment every image, divide them, and write a manifest of every file.
 
@@ -76,6 +88,7 @@ def build(
             split=split,
             seed=seed,
             fields=fields,
+            groups=groups,
             preprocessing=Preprocessing(height=size, width=size),
             on_image=lambda done, total: progress.update(bar, completed=done, total=total),
         )
