@@ -15,10 +15,11 @@ from edge_app.errors import TrainingError
 from edge_app.judging import Decision, Limits, softmax
 from edge_app.preprocessing import Preprocessing
 from train.dataset import build_dataset
-from train.evaluation import evaluate, read_history
+from train.evaluation import evaluate
 from train.measuring import measure_part
 from train.published import PUBLISHED
-from train.report_sections import percent, sections
+from train.report_sections import sections
+from train.report_words import percent
 from train.robustness import measure_robustness, sample
 from train.run_metrics import SCHEMA_FILE, PartMetrics, RunMetrics, metrics_schema, read_metrics
 
@@ -187,29 +188,22 @@ def test_a_part_without_a_class_has_no_figures_of_it(
 
 def test_one_image_and_one_epoch_make_a_report(metrics: RunMetrics, files: list[DatasetFile], limits: Limits) -> None:
     part = measure_part(draw(files[:1], BINARY), files[:1], BINARY, POSITIVE, limits)
-    epoch = metrics.history[:1] or ()
-    found = sections(metrics.replace(parts={"val": part, "test": part}, history=epoch))
+    found = sections(metrics.replace(parts={"val": part, "test": part}, history=metrics.history[:1]))
     assert found[0].advice[0].endswith("on 1 test images of the scene split.")
 
 
-def test_without_a_history_the_report_says_so(metrics: RunMetrics, tmp_path: Path) -> None:
-    assert read_history(tmp_path) == ()
-    (tmp_path / "history.csv").write_text("step,loss\n1,0.5\n")
-    assert read_history(tmp_path) == ()
+def test_without_a_history_the_report_says_so(metrics: RunMetrics) -> None:
     course = next(each for each in sections(metrics.replace(history=())) if each.title.startswith("Course"))
     assert course.plots == ()
     assert "no history.csv" in course.text[0]
 
 
-def test_losses_past_all_bounds_are_not_drawn(tmp_path: Path, metrics: RunMetrics) -> None:
-    (tmp_path / "history.csv").write_text(
-        "epoch,seconds,learning_rate,train_loss,train_accuracy,val_loss,val_accuracy\n"
-        "1,3.5,0.001,nan,,inf,0.5\n2,7.0,0.001,0.4,0.6,0.3,0.7\n"
-    )
-    history = read_history(tmp_path)
-    assert [each.val_loss for each in history] == [None, 0.3]
-    assert history[0].train_accuracy is None
-    assert sections(metrics.replace(history=history))[3].plots
+def test_a_run_whose_data_set_was_built_otherwise_is_not_measured(
+    tiny_run: Path, kaggle_folder: Path, tmp_path: Path
+) -> None:
+    build_dataset([kaggle_folder], tmp_path / "other", seed=5, preprocessing=Preprocessing(height=64, width=64))
+    with pytest.raises(TrainingError, match="--data"):
+        evaluate(tiny_run, tmp_path / "other")
 
 
 def test_stages_have_recalls_by_class_and_no_table_iv(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from train.report_sections import percent
+from train.report_words import percent
 from train.results import command, read_kept, results_page
 from train.run_metrics import RunMetrics, read_metrics
 

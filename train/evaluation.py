@@ -1,17 +1,14 @@
 """Measures a finished run on validation and test, fits what the device needs, and reports it."""
 
-import csv
-import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
-from benchmarks.dataset import DatasetManifest, Part, load_part
+from benchmarks.dataset import Part, load_part, read_dataset
 from benchmarks.fitting import fit_decision, fit_limits, fit_min_confidence
-from benchmarks.run_folder import Evaluation, RunRecord, read_record, read_run
+from benchmarks.run_folder import Epoch, Evaluation, RunRecord, read_history, read_run
 from benchmarks.source_model import BATCH, Logits, source_logits
 from edge_app import __version__
 from edge_app.errors import TrainingError
@@ -21,7 +18,7 @@ from edge_app.preprocessing import Image
 from train.measuring import measure_part
 from train.report import write_report
 from train.robustness import PERTURBATIONS, measure_robustness, sample
-from train.run_metrics import METRICS, Epoch, RunMetrics, read_metrics
+from train.run_metrics import METRICS, RunMetrics, read_metrics
 
 POSITIVE = {"normal-cancer": "Cancer", "stages": None}
 MEASURED: tuple[Part, ...] = ("val", "test")
@@ -44,8 +41,10 @@ def evaluate(
     out. on_images: called with the images done and their number. Raises TrainingError or DatasetError.
     """
     record = read_run(run)
-    manifest = read_record(run / "dataset.json", DatasetManifest)
     folder = dataset or Path(record.dataset_path)
+    manifest = read_dataset(folder)
+    if manifest.list_sha256() != record.dataset_sha256:
+        raise TrainingError(f"{folder} has other images than {run} was trained on; name its data set with --data")
     beside = _read_sibling(sibling, record) if sibling else None
     logits = source_logits(run)
     files = {part: manifest.select(part) for part in MEASURED}
@@ -79,7 +78,7 @@ def evaluate(
         decision=decision,
         limits=limits,
         parts={part: measure_part(scores[part], files[part], record.classes, decision, limits) for part in MEASURED},
-        history=read_history(run),
+        history=_history(run),
         robustness=measure_robustness(folder, manifest, drawn, batched, decision, limits, seed=robustness_seed)
         if drawn
         else None,
@@ -99,19 +98,12 @@ def evaluate(
     return evaluation
 
 
-def read_history(run: Path) -> tuple[Epoch, ...]:
-    """Return the lines of history.csv; none where it is missing or has other columns."""
+def _history(run: Path) -> tuple[Epoch, ...]:
+    """Return the lines of history.csv; none where it can't be read, which the report says."""
     try:
-        with (run / "history.csv").open(newline="", encoding="utf-8") as file:
-            lines = [{key: _number(line[key]) for key in Epoch.model_fields} for line in csv.DictReader(file)]
-        return tuple(Epoch.model_validate(line) for line in lines)
-    except (OSError, KeyError, ValueError, ValidationError):
+        return tuple(read_history(run))
+    except TrainingError:
         return ()
-
-
-def _number(text: str) -> float | None:
-    """Return a figure of history.csv, null where there is none: not measured, or past all bounds."""
-    return float(text) if text and math.isfinite(float(text)) else None
 
 
 def _read_sibling(folder: Path, record: RunRecord) -> RunMetrics:

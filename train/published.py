@@ -5,10 +5,8 @@ Inception-ResNet-v2 Deep Learning Models". All on a random split; the positive c
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
-FigureName = Literal["accuracy", "f1", "precision", "recall", "specificity"]
-Shares = dict[FigureName, float]
+Shares = dict[str, float]  # by the names of `benchmarks.metrics.figures`
 
 
 @dataclass(frozen=True)

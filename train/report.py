@@ -11,7 +11,8 @@ from benchmarks.page import Picture, html
 from benchmarks.results import Mistake
 from edge_app.judging import REASONS
 from edge_app.preprocessing import Image
-from train.report_sections import run_title, sections
+from train.report_sections import sections
+from train.report_words import run_title
 from train.run_metrics import RunMetrics
 
 REPORT = "report.html"

@@ -11,7 +11,8 @@ from html import escape
 from typing import Any
 
 from benchmarks.dataset import Part
-from train.run_metrics import Bin, Counts, Curve, Epoch, Risk, Robustness, Worse
+from benchmarks.run_folder import Epoch
+from train.run_metrics import Bin, Counts, Curve, Risk, Robustness, Worse
 
 # what matplotlib is told to draw with → what the page's style sheet calls it; the values are never seen
 TEXT, FAINT, RULE, GROUND, ACCENT = "#010101", "#020202", "#030303", "#040404", "#050505"

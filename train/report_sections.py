@@ -1,32 +1,29 @@
 """What a training report says, section by section; `benchmarks.page` writes it down."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from benchmarks.dataset import Part
 from benchmarks.page import Column, Picture, Plot, Section, Table
-from benchmarks.results import Perturbation
 from edge_app.judging import REASONS
-from edge_app.manifest import Figure
-from train.published import PUBLISHED, Published
-from train.recipe import load_recipe, recipe_names
+from train.published import PUBLISHED
 from train.report_plots import confusion_plot, history_plots, reliability_plot, risk_plot, robustness_plot, roc_plot
+from train.report_words import (
+    FRAMES_TEXT,
+    TITLES,
+    duration,
+    flat,
+    model_title,
+    percent,
+    published_cells,
+    recipe_epochs,
+    robustness_name,
+    short_run,
+    size,
+    versions,
+)
 from train.run_metrics import PartMetrics, RunMetrics
 
 PARTS: dict[Part, str] = {"test": "test", "val": "validation"}
-TITLES = {
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "precision": "precision",
-    "recall": "recall (sensitivity)",
-    "specificity": "specificity",
-    "auc": "AUC",
-    "ece": "calibration error (ECE)",
-}
-FRAMES_TEXT = (
-    "Frames that hold several fields are cut into fields of the training scale, and get a verdict from them: positive "
-    "where one field is. The figures count every field; answered are the frames of which a device's limits leave a "
-    "field. In the other tables, each field is an image."
-)
 
 
 def sections(metrics: RunMetrics, sibling: RunMetrics | None = None, pictures: Sequence[Picture] = ()) -> list[Section]:
@@ -46,38 +43,6 @@ def sections(metrics: RunMetrics, sibling: RunMetrics | None = None, pictures: S
         _provenance(metrics),
     ]
     return [each for each in found if each]
-
-
-def run_title(metrics: RunMetrics) -> str:
-    """Return what a person calls a run: its model, task and split."""
-    return f"{model_title(metrics.run.model)}, {metrics.run.task}, {metrics.run.split} split"
-
-
-def model_title(model: str) -> str:
-    """Return a model's name as the study writes it."""
-    return PUBLISHED[model].name if model in PUBLISHED else model
-
-
-def percent(figure: Figure | None) -> str:
-    """Return a share in per cent with its interval; a dash where it is not known."""
-    if figure is None:
-        return "–"
-    interval = "" if figure.low is None or figure.high is None else f" ({100 * figure.low:.1f}–{100 * figure.high:.1f})"
-    return f"{100 * figure.value:.1f}{interval}"
-
-
-def short_run(metrics: RunMetrics) -> str:
-    """Return how far a run fell short of its recipe's epochs, or nothing."""
-    epochs = recipe_epochs(metrics)
-    return "" if metrics.run.epochs_run >= epochs else f"short run: {metrics.run.epochs_run} of {epochs} epochs"
-
-
-def recipe_epochs(metrics: RunMetrics) -> int:
-    """Return the epochs of the shipped recipe that a run was started by, else of its own: --epochs may have cut it."""
-    recipe = metrics.run.recipe
-    shipped = (load_recipe(name) for name in recipe_names())
-    known = [each.epochs for each in shipped if (each.model, each.source) == (recipe["model"], recipe["source"])]
-    return max([*known, int(recipe["epochs"])])
 
 
 def _summary(metrics: RunMetrics) -> Section:
@@ -115,35 +80,27 @@ def _published(metrics: RunMetrics, sibling: RunMetrics | None) -> Section | Non
     ours = {each.run.split: each for each in (metrics, sibling) if each}
     ours = {split: ours[split] for split in sorted(ours)}  # random, the study's, first
     columns = ["figure, %", "printed", "its outputs"]
-    names = [name for name in TITLES if name not in ("ece",)]
     rows = [
         (
-            TITLES[name],
+            title,
             *published_cells(study, name),
             *(percent(each.parts["test"].figures.get(name)) for each in ours.values()),
         )
-        for name in names
+        for name, title in TITLES.items()
+        if name != "ece"
     ]
     columns += [f"ours, {split} split" for split in ours]
     text = [
         "Printed is the study's Table IV. Its outputs are what its published notebooks show: the accuracy of their "
         "evaluate call, and where they have a confusion matrix, what follows from it. Both are of a random split."
     ]
+    if metrics.fields:
+        text.append("Ours count each field of a large frame as an image.")
     if study.remark:
         text.append(f"Of the printed row: {study.remark}.")
     if short := [f"{split} split: {short_run(each)}" for split, each in ours.items() if short_run(each)]:
         text.append("; ".join(short).capitalize() + ".")
     return Section("Table IV of the study, and ours", text=tuple(text), table=_table(columns, rows))
-
-
-def published_cells(study: Published, name: str) -> tuple[str, str]:
-    """Return a figure of the study in per cent: as printed, and by its outputs."""
-    printed, counted = ({str(key): value for key, value in each.items()} for each in (study.printed, study.counted))
-    outputs = [f"{100 * counted[name]:.1f}"] if name in counted else []
-    if name == "accuracy":
-        evaluated = f"{100 * study.evaluated:.1f}"
-        outputs = [f"{evaluated} (evaluate), {outputs[0]} (matrix)"] if outputs else [evaluated]
-    return (f"{100 * printed[name]:.1f}" if name in printed else "–", outputs[0] if outputs else "–")
 
 
 def _figures(metrics: RunMetrics) -> Section:
@@ -184,7 +141,7 @@ def _frames(metrics: RunMetrics) -> Section | None:
 
 def _curves(metrics: RunMetrics) -> Section:
     if not metrics.history:
-        return Section("Course of the training", text=("The run has no history.csv with a line an epoch.",))
+        return Section("Course of the training", text=("The run has no history.csv that can be read.",))
     accuracy, loss = history_plots(metrics.history, metrics.run.best_epoch)
     return Section(
         "Course of the training",
@@ -318,11 +275,6 @@ def _robustness(metrics: RunMetrics) -> Section | None:
     )
 
 
-def robustness_name(perturbation: Perturbation | None) -> str:
-    """Return what was done to the images."""
-    return f"{perturbation.kind} {perturbation.strength}" if perturbation else "nothing"
-
-
 def _mistakes(test: PartMetrics, pictures: Sequence[Picture]) -> Section:
     count = len(test.mistakes)
     if count == 0:
@@ -353,32 +305,6 @@ def _provenance(metrics: RunMetrics) -> Section:
         ("weights", f"sha256 {run.weights_sha256}"),
     ]
     return Section("What was run", table=Table((Column("", False), Column("", False)), tuple(rows)))
-
-
-def size(metrics: RunMetrics) -> str:
-    """Return the size of a model's input in pixels."""
-    height, width = metrics.input_size
-    return f"{width} × {height}"
-
-
-def flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Return name and value of each field of a recipe, those of a record in it too."""
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", " to ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def versions(metrics: RunMetrics) -> dict[str, str]:
-    """Return what a run was made with, by name."""
-    return {"Leukoscope": metrics.run.leukoscope, "Python": metrics.run.python} | metrics.run.libraries
-
-
-def duration(seconds: float) -> str:
-    """Return a time as a person says it: 1 h 05 min, or 4 min 10 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min {rest:02} s"
 
 
 def _table(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:

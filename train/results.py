@@ -16,7 +16,7 @@ from edge_app.errors import LeukoscopeError
 from edge_app.manifest import INTENDED_USE
 from train.published import PUBLISHED
 from train.recipe import load_recipe, recipe_names
-from train.report_sections import (
+from train.report_words import (
     FRAMES_TEXT,
     TITLES,
     duration,

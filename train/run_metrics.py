@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from benchmarks.dataset import Part
 from benchmarks.results import Count, Mistake, Perturbation
-from benchmarks.run_folder import RunRecord, read_record
+from benchmarks.run_folder import Epoch, RunRecord, read_record
 from edge_app.errors import TrainingError
 from edge_app.frozen import Frozen
 from edge_app.judging import Decision, Limits, Reason
@@ -23,18 +23,6 @@ SCHEMA_FILE = Path(__file__).with_name("data") / "metrics.schema.json"
 FORMAT_VERSION: Literal[1] = 1
 
 Counts = tuple[tuple[Count, ...], ...]
-
-
-class Epoch(Frozen):
-    """A line of history.csv; null is a figure that was not measured, or is past all bounds."""
-
-    epoch: Annotated[int, Field(ge=1)]
-    seconds: float | None
-    learning_rate: float | None
-    train_loss: float | None
-    train_accuracy: Share | None
-    val_loss: float | None
-    val_accuracy: Share | None
 
 
 class Curve(Frozen):
@@ -147,7 +135,7 @@ class RunMetrics(Frozen):
     """What is known of a run. run: its record, with the data set's folder by its name alone.
 
     input_size: of the model, [height, width] in pixels. fields: whether large frames were cut into fields. history:
-    empty where history.csv is missing or of another form. robustness: null where it was not measured.
+    empty where history.csv can't be read. robustness: null where it was not measured.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
