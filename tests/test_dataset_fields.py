@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.dataset import MANIFEST, DatasetManifest, read_dataset
+from benchmarks.labelled import find_labelled
 from edge_app.cli import leukoscope
 from edge_app.errors import DatasetError
 from edge_app.fields import part
@@ -173,3 +174,13 @@ def test_a_bundle_carries_the_scale_of_a_run_on_fields_and_none_of_another(tiny_
     on_fields = replace(run, dataset=run.dataset.replace(fields=True, scale=scale))
     assert make_bundle(run, "onnx", "fp32").manifest.scale is None
     assert make_bundle(on_fields, "onnx", "fp32").manifest.scale == scale.replace(tolerance=TOLERANCE)
+
+
+def test_the_fields_of_a_frame_are_judged_from_its_file_as_one_image(
+    built: tuple[Path, DatasetManifest], published: Path
+) -> None:
+    folder, manifest = built
+    labelled = find_labelled(folder, manifest.task, manifest.classes, "all", published)
+    frames = {(file.frame, file.label) for file in manifest.files}
+    assert sorted((image.name, image.label) for image in labelled.images) == sorted(frames)
+    assert labelled.data.images == dict(Counter(label for _, label in frames))
