@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_app.bundle import Bundle, assemble, default_bundle_path, open_bundle, pack, write_bundle
+from edge_app.cameras.demo import FOLDER
 from edge_app.cli import leukoscope
 from edge_app.errors import BundleError, BundleNotFoundError, BundleVersionError, RuntimeMissingError
 from edge_app.installed import bundles_folder, current_bundle_path, install, list_installed, roll_back
@@ -408,8 +409,9 @@ def test_the_commands_of_the_device_take_the_bundle_in_use(
         ("shipped", False),
         (f"other-{other.sha256[:12]}.leuko", True),
     ]
-    verdict = json.loads(run("classify", "edge_app/data/demo/healthy-1.jpg", "--json").output)
-    assert verdict["bundle"] == other.sha256
+    field = FOLDER / "healthy-1.jpg"
+    for arguments in (("classify", field), ("run", "--source", field, "--no-page")):
+        assert json.loads(run(*arguments, "--json").stdout)["bundle"] == other.sha256
     assert json.loads(run("bundle", "info", "--json").output)["sha256"] == other.sha256
     assert run("bundle", "rollback").exit_code == 0
     assert json.loads(run("bundle", "info", "--json").output)["sha256"] == shipped.sha256

@@ -3,8 +3,8 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -40,19 +40,29 @@ def write_audit(audited: Audited, folder: Path) -> list[str]:
     }
     partials = [folder / f"{name}.partial" for name in texts]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for partial, text in zip(partials, texts.values(), strict=True):
-            partial.touch(0o600)
-            partial.write_text(text, "utf-8")
-        for partial in partials:
-            partial.replace(partial.with_suffix(""))
-    except OSError as error:
-        raise InputError(f"{folder} can't be written ({error.strerror}); give --output a folder of yours") from None
+        with _in_words(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for partial, text in zip(partials, texts.values(), strict=True):
+                partial.touch(0o600)
+                partial.write_text(text, "utf-8")
+            for partial in partials:
+                partial.replace(partial.with_suffix(""))
     finally:
         for partial in partials:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
     return verdicts(audit)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError where `write_audit` could not write, before minutes are spent; nothing is left there."""
+    with _in_words(folder):
+        existed = folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "audit.html.partial").touch(0o600)
+        (folder / "audit.html.partial").unlink()
+        if not existed:
+            folder.rmdir()
 
 
 def sections(audited: Audited) -> list[Section]:
@@ -100,6 +110,14 @@ def verdicts(audit: Audit) -> list[str]:
         if telling
         else "No probe tells the label.",
     ]
+
+
+@contextmanager
+def _in_words(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{folder} can't be written ({error.strerror}); give --output a folder of yours") from None
 
 
 def _summary(audit: Audit) -> Section:

@@ -17,7 +17,7 @@ from edge_app.frozen import Frozen
 from edge_app.preprocessing import Image
 
 FOLDS = 5
-TREES = 50
+TREES = 30
 CORNER = 1 / 6  # of the shorter side; scale bars of the ALL image dataset are within it
 CORNER_PX = 16  # a corner's crop is shrunk to as many pixels a side
 GIVES_AWAY = 0.1  # above chance, of the balanced accuracy with whole scenes: more than a few hundred images' noise

@@ -149,8 +149,9 @@ def audit(folders: tuple[Path, ...], output: Path, task: Task, as_json: bool) ->
     scene: dataset build --groups takes it. Uses all cores; nothing is written when it is stopped.
     """
     from train.audit import audit as look
-    from train.audit_page import write_audit
+    from train.audit_page import check_folder, write_audit
 
+    check_folder(output)
     with _progress("audit", "nothing was written; start it again") as on_progress:
         audited = look(list(folders), task, on_progress)
         sentences = write_audit(audited, output)
