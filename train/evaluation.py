@@ -16,6 +16,7 @@ from edge_app.judging import softmax
 from edge_app.manifest import Measured
 from edge_app.preprocessing import Image
 from train.measuring import measure_part
+from train.recipe import load_recipe, recipe_names
 from train.report import write_report
 from train.robustness import PERTURBATIONS, measure_robustness, sample
 from train.run_metrics import METRICS, RunMetrics, read_metrics
@@ -73,6 +74,7 @@ def evaluate(
         leukoscope=__version__,
         made_at=datetime.now(UTC),
         run=record.replace(dataset_path=Path(record.dataset_path).name),
+        recipe_epochs=_recipe_epochs(record),
         input_size=(manifest.preprocessing.height, manifest.preprocessing.width),
         fields=manifest.fields,
         decision=decision,
@@ -96,6 +98,14 @@ def evaluate(
     write_report(run, folder, manifest, metrics, beside)
     (run / "evaluation.json").write_text(evaluation.model_dump_json(indent=1), "utf-8")
     return evaluation
+
+
+def _recipe_epochs(record: RunRecord) -> int:
+    """Return the epochs of the shipped recipe of the run's model and source, or of the run's own if these are more."""
+    shipped = (load_recipe(name) for name in recipe_names())
+    own = record.recipe
+    same = [each.epochs for each in shipped if (each.model, each.source) == (own["model"], own["source"])]
+    return max([*same, int(own["epochs"])])
 
 
 def _history(run: Path) -> tuple[Epoch, ...]:

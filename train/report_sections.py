@@ -15,7 +15,6 @@ from train.report_words import (
     model_title,
     percent,
     published_cells,
-    recipe_epochs,
     robustness_name,
     short_run,
     size,
@@ -295,7 +294,7 @@ def _provenance(metrics: RunMetrics) -> Section:
     run = metrics.run
     rows = [
         ("model", f"{model_title(run.model)}, started from {run.started_from}; input {size(metrics)}"),
-        ("epochs", f"{run.epochs_run} of {recipe_epochs(metrics)}, the best {run.best_epoch}"),
+        ("epochs", f"{run.epochs_run} of {metrics.recipe_epochs}, the best {run.best_epoch}"),
         ("recipe", ", ".join(f"{name} {value}" for name, value in flat(run.recipe) if name != "model")),
         ("data set", f"{run.dataset_path}, {run.task}, {run.split} split, list sha256 {run.dataset_sha256}"),
         ("time", duration(run.seconds)),

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from benchmarks.results import Perturbation
 from edge_app.manifest import Figure
 from train.published import PUBLISHED, Published
-from train.recipe import load_recipe, recipe_names
 from train.run_metrics import RunMetrics
 
 TITLES = {
@@ -54,16 +53,8 @@ def published_cells(study: Published, name: str) -> tuple[str, str]:
 
 def short_run(metrics: RunMetrics) -> str:
     """Return how far a run fell short of its recipe's epochs, or nothing."""
-    epochs = recipe_epochs(metrics)
+    epochs = metrics.recipe_epochs
     return "" if metrics.run.epochs_run >= epochs else f"short run: {metrics.run.epochs_run} of {epochs} epochs"
-
-
-def recipe_epochs(metrics: RunMetrics) -> int:
-    """Return the epochs of the shipped recipe that a run was started by, else of its own: --epochs may have cut it."""
-    recipe = metrics.run.recipe
-    shipped = (load_recipe(name) for name in recipe_names())
-    known = [each.epochs for each in shipped if (each.model, each.source) == (recipe["model"], recipe["source"])]
-    return max([*known, int(recipe["epochs"])])
 
 
 def robustness_name(perturbation: Perturbation | None) -> str:

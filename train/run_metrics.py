@@ -134,6 +134,7 @@ class Robustness(Frozen):
 class RunMetrics(Frozen):
     """What is known of a run. run: its record, with the data set's folder by its name alone.
 
+    recipe_epochs: of the shipped recipe that it was started by, which --epochs may have cut; else of its own.
     input_size: of the model, [height, width] in pixels. fields: whether large frames were cut into fields. history:
     empty where history.csv can't be read. robustness: null where it was not measured.
     """
@@ -142,6 +143,7 @@ class RunMetrics(Frozen):
     leukoscope: str
     made_at: AwareDatetime
     run: RunRecord
+    recipe_epochs: Annotated[int, Field(ge=1)]
     input_size: tuple[int, int]
     fields: bool
     decision: Decision
