@@ -45,7 +45,8 @@ function drawFields({ fields, worst_field: worst, frame }) {
   const drawn = fields.map((field, index) => {
     const [left, top, width, height] = field.box;
     const group = svg("g", { class: `${kindOf(field.label)}${index === worst ? " worst" : ""}` });
-    const text = svg("text", { x: left + unit, y: top + 3 * unit, "font-size": 2.2 * unit });
+    // bottom right: the buttons lie at the top, the scale bar at the left
+    const text = svg("text", { x: left + width - unit, y: top + height - unit, "font-size": 2.2 * unit, "text-anchor": "end" });
     text.textContent = said(field);
     group.append(svg("rect", { x: left + unit / 3, y: top + unit / 3, width: width - unit / 1.5, height: height - unit / 1.5 }), text);
     return group;
