@@ -1,14 +1,22 @@
-"""Threads for the pieces of a frame's work, one a core with the caller's; OpenCV lets others run while it is at one."""
+"""Threads for the pieces of a frame's work, one a core with the caller's; OpenCV lets others run while it is at one.
+
+Also the memory of that work: once a large block was freed, glibc keeps what is freed, up to twice as much, for the next
+frame. Otherwise it gives it back after each, and the kernel makes a thousand pages anew for every frame.
+"""
 
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import numpy as np
+
+KEPT_BYTES = 2**24
 CORES = len(os.sched_getaffinity(0))
 OTHERS = max(1, CORES - 1)
 pool = ThreadPoolExecutor(OTHERS, "cores")
 Item = TypeVar("Item")
+np.empty(KEPT_BYTES, np.uint8)  # freed at once, never touched
 
 
 def share_out(work: Callable[[Item], object], items: Sequence[Item]) -> None:
