@@ -18,11 +18,14 @@ from PIL import Image as Pillow
 
 from edge_app.cli import leukoscope
 from edge_app.errors import DatasetError
-from edge_app.preprocessing import Image
+from edge_app.preprocessing import Image, Preprocessing
+from edge_app.slides import Kind
 from edge_app.smears import draw_smear
 from tests.browser import chromium, looking
 from train.audit import Audit, audit
 from train.audit_files import LabelledFile, read_file
+from train.audit_page import verdicts
+from train.dataset import build_dataset
 from train.probes import probe_features, run_probes
 from train.scenes import Overlap, connected, describe, find_overlaps
 
@@ -271,6 +274,21 @@ def test_a_published_data_set_and_what_was_built_from_it_are_audited(kaggle_fold
     built = audit([tiny_dataset], "normal-cancer").audit
     assert {file.part for file in built.files} == {"train", "val", "test"}
     assert sorted(file.name for file in built.files) == sorted(file.name for file in published.files)
+
+
+def test_a_built_data_set_whose_parts_share_scenes_is_told_so(tmp_path: Path) -> None:
+    kinds: dict[str, Kind] = {"Cancer": "leukaemic", "Normal": "healthy"}
+    for label, kind in kinds.items():
+        for number in range(8):
+            picture = draw_smear(number, kind=kind, height=96, width=96, cell_px=12).image
+            save(tmp_path / "own" / label / f"{number}.png", picture)
+            save(tmp_path / "own" / label / f"{number}-again.tiff", picture)
+    small = Preprocessing(height=64, width=64)
+    build_dataset([tmp_path / "own"], tmp_path / "built", split="random", preprocessing=small)
+    found = audit([tmp_path / "built"], "normal-cancer").audit
+    torn = sum(len({file.part for file in scene}) > 1 for scene in found.scenes())
+    assert torn > 0
+    assert f"Scenes torn between parts: {torn}. The test part holds what was trained on." in verdicts(found)
 
 
 def test_slides_of_the_owners_table_stay_together(tmp_path: Path, fields: list[Image]) -> None:

@@ -17,8 +17,6 @@ from train.probes import Floats, Probe, probe_features, run_probes
 from train.scenes import Features, connected, describe, find_overlaps
 from train.threads import in_threads
 
-STEPS = ("reading", "searching", "matching", "probing")  # what on_progress is told, in this order
-
 
 class AuditedFile(Frozen):
     """An image and what was found of it; see `audit_files.LabelledFile`. group: its scene's, in the table."""
@@ -94,8 +92,8 @@ class _Seen(NamedTuple):
 def audit(folders: list[Path], task: Task, on_progress: Callable[[str, int, int], None] = lambda *_: None) -> Audited:
     """Look at every image under the folders, each alone and each with the others; the same images give the same.
 
-    task: which label a published data set's images have. on_progress: is told the step, how much of it is done, and of
-    how much. Raises DatasetError when there is nothing to look at.
+    task: which label a published data set's images have. on_progress: is told the step (reading, searching, matching,
+    probing), how much of it is done, and of how much. Raises DatasetError when there is nothing to look at.
     """
     files = find_files(folders, task)
     with warnings.catch_warnings(action="ignore"):  # Pillow's, of what is reported here
