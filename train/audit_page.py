@@ -43,7 +43,7 @@ def write_audit(audited: Audited, folder: Path) -> list[str]:
         with _in_words(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for partial, text in zip(partials, texts.values(), strict=True):
-                partial.touch(0o600)
+                partial.touch(0o600 if partial.name.startswith("audit") else 0o666)
                 partial.write_text(text, "utf-8")
             for partial in partials:
                 partial.replace(partial.with_suffix(""))
