@@ -175,7 +175,7 @@ def _edges(view: Image) -> _Edges:
     stained = cv2.dilate(stain_mask(view, Preprocessing()), np.ones((5, 5), np.uint8))
     green = cv2.GaussianBlur(cv2.extractChannel(view, 1), (0, 0), 1.0)
     across, down = (cv2.Sobel(green, cv2.CV_32F, *order, ksize=3) for order in ((1, 0), (0, 1)))
-    strength = np.asarray(cv2.magnitude(across, down), np.float32)
+    strength = np.sqrt(across * across + down * down)  # cv2.magnitude differs with where in memory the arrays lie
     strength[stained > 0] = 0
     strength[[0, -1]] = 0
     strength[:, [0, -1]] = 0
