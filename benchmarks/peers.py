@@ -69,14 +69,16 @@ def measure(
     run: the training run whose weights the bundles were made from. frames: uint8 [h, w, 3], BGR. notify: is called with
     steps done, all steps, and what is done next. A way that is not installed or fails becomes a line of its own; Ctrl-C
     keeps the rounds that are whole. Raises InputError when a bundle is made from other weights or asks something
-    else than the others, TrainingError for the run, and InferenceError when our own way fails.
+    else than the others, and for a run of Keras, TrainingError for the run, and InferenceError when our own way fails.
     """
     record = read_run(run)
+    if record.framework != "ultralytics":
+        raise InputError(f"{run} was trained with Keras, and the other ways run YOLO; name a run of a YOLO model")
     question = _question(bundles, record.weights_sha256)
     started_at, load, invalid = datetime.now(UTC), os.getloadavg()[0], set[str]()
     with TemporaryDirectory(prefix="leukoscope-peers-") as name:
         folder = Path(name)
-        shutil.copy(run / "weights.pt", folder / "weights.pt")
+        shutil.copy(run / record.weights_file, folder / "weights.pt")
         ways = _ways(folder, bundles, frames, question)
         formats = [each for each in ("onnx", "openvino", "litert") if any(way.peer.model == each for way in ways)]
         total, done = len(formats) + rounds * len(ways), 0

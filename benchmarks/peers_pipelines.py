@@ -49,17 +49,17 @@ class Peer:
 
 
 def ours(bundle: Path, question: Question) -> Judge:  # noqa: ARG001 - a bundle knows it
-    """Judge as the app does."""
+    """Judge as the app does, but the frame as a whole, as the others do, where the app would cut it into fields."""
     from datetime import UTC, datetime
 
     from edge_app.bundle import open_bundle
     from edge_app.cameras import Frame
     from edge_app.classifier import Classifier
-    from edge_app.scale import Ruler
 
-    classifier, ruler = Classifier(open_bundle(bundle)), Ruler()
+    classifier = Classifier(open_bundle(bundle))
+    classifier.manifest = classifier.manifest.replace(scale=None)
     now = datetime.now(UTC)
-    return lambda frame: classifier.judge(Frame(frame, 0, 0, now, "memory", 0, {}), ruler).judgement.label
+    return lambda frame: classifier.judge(Frame(frame, 0, 0, now, "memory", 0, {})).judgement.label
 
 
 def floor(bundle: Path, question: Question) -> Judge:

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -245,6 +246,14 @@ def test_bundles_that_can_not_be_compared_are_refused(run: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             measure(run, [fit, other], FRAMES, rounds=1, minimum=SHORT)
+
+
+def test_a_run_of_keras_is_refused(run: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"framework": "keras", "weights_file": "model.keras"}))
+    (run / "model.keras").write_bytes(WEIGHTS)
+    with pytest.raises(InputError, match="name a run of a YOLO model"):
+        measure(run, [bundle_of(WEIGHTS)], FRAMES, rounds=1, minimum=SHORT)
 
 
 @pytest.mark.parametrize("size", ["1280", "x", "1280x", "-1x5", "10x10"])

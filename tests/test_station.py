@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,17 @@ class Stubborn:
         return Executed("stubborn", "1", "fp32", 1, "CPU")
 
 
+class Slow:
+    """A runtime that takes six times as long as a frame of a camera with 30 a second."""
+
+    def infer(self, batch: Image) -> Logits:
+        time.sleep(0.2)
+        return np.tile(np.array([2.0, -2.0], np.float32), (len(batch), 1))
+
+    def describe(self) -> Executed:
+        return Executed("slow", "1", "fp32", 1, "CPU")
+
+
 def load(path: Path) -> Classifier:
     return Classifier(open_bundle(path), threads=1)
 
@@ -105,6 +117,26 @@ def test_every_image_of_a_folder_is_judged_in_order_and_then_the_station_ends() 
         assert running.health().camera == "ended"
     assert [each.frame.sequence for each in seen] == list(range(8))
     assert sum(each.verdict.judgement.label == "Cancer" for each in seen) == 4
+
+
+def test_a_verdict_of_a_slow_model_is_never_older_than_two_inferences() -> None:
+    """The newest frame is taken, so that what waits is no older than a frame when its turn comes."""
+    seen: list[tuple[Judged, float]] = []
+
+    def on_judged(judged: Judged) -> None:
+        seen.append((judged, (time.monotonic_ns() - judged.frame.monotonic_ns) / 1e6))
+
+    def loads(path: Path) -> Classifier:
+        classifier = load(path)
+        classifier.runtime = Slow()
+        return classifier
+
+    with station(Shown(), loads, on_judged=on_judged):
+        until(lambda: len(seen) >= 8)
+    for judged, age_ms in seen:
+        assert age_ms <= 2 * judged.verdict.times_ms["total"]
+    sequence = [judged.frame.sequence for judged, _ in seen]
+    assert all(later - earlier > 1 for earlier, later in pairwise(sequence))
 
 
 def test_a_runtime_that_hangs_is_replaced_and_judging_goes_on() -> None:
