@@ -4,7 +4,8 @@ RUNNER is a command that runs what follows it on the device, in a folder there t
 emulated userland, or a wrapper around ssh. This machine builds the wheel and gathers a wheelhouse; the device then
 installs the wheel from the registry as docs/raspberry-pi.md says, and the wheelhouse without network, and from the
 latter runs `doctor`, `bundle verify` and `classify` for each bundle, tests, and the page. Verdicts are compared image
-by image. An environment with uv, and one with LEUKOSCOPE_TEST_DATA or --images, is needed here; on the device Python.
+by image. With --unpack this machine unpacks the same wheels into the folder and the device's pip is not tried, which
+takes an hour in an emulator. Here uv and real images are needed, on the device Python.
 """
 
 import argparse
@@ -19,19 +20,27 @@ from pathlib import Path
 from typing import Any
 
 from edge_app.bundle import default_bundle_path, open_bundle
-from edge_app.wheelhouse import TARGETS, write_wheelhouse
+from edge_app.wheelhouse import TARGETS, Target, write_wheelhouse
 
 ROOT = Path(__file__).parents[2]
 TESTS = ("preprocessing", "judging", "consensus", "cells", "images", "bundle", "bundle_golden", "runtimes", "doctor")
 EXTRAS = ("onnx", "openvino")
 LIMIT_S = 3600  # an emulated device is slow
+INSTALLED, UNPACKED = "full/bin/python", ("env", "PYTHONPATH=full", "python3")
 
 
 class Device:
-    """The device, reached by a runner; steps go on after one that failed, whose output is kept."""
+    """The device, reached by a runner; steps go on after one that failed, whose output is kept.
 
-    def __init__(self, runner: Sequence[str], folder: Path) -> None:
-        self.runner, self.folder = runner, folder
+    python: what starts the Python there that has Leukoscope.
+    """
+
+    def __init__(self, runner: Sequence[str], folder: Path, *python: str) -> None:
+        self.runner, self.folder, self.python = runner, folder, python
+
+    def leukoscope(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Leukoscope there."""
+        return self.run(*self.python, "-m", "edge_app", *arguments)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the folder, and say how it went."""
@@ -52,6 +61,7 @@ def main() -> None:
     parser.add_argument("--bundles", type=Path, nargs="*", default=[], help="besides the shipped one")
     parser.add_argument("--images", type=Path, required=True, help="a folder of real images")
     parser.add_argument("--count", type=int, default=24, help="of the images, evenly taken")
+    parser.add_argument("--unpack", action="store_true", help="unpack the wheels from here")
     parser.add_argument("--tests", nargs="*", default=TESTS, metavar="NAME", help="of tests/test_NAME.py")
     parser.add_argument("--output", type=Path, default=ROOT / "tests/device/results/pi.json")
     parser.add_argument("runner", nargs="+")
@@ -59,12 +69,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bundles = lay_out(folder, options.bundles, options.images, options.count)
-        write_wheelhouse(folder / "wheelhouse", TARGETS[options.target], extras=EXTRAS, source=str(ROOT))
+        target = TARGETS[options.target]
+        write_wheelhouse(folder / "wheelhouse", target, extras=EXTRAS, source=str(ROOT))
         (wheel,) = (folder / "wheelhouse" / "wheels").glob("leukoscope-*.whl")
-        device = Device(options.runner, folder)
-        found: dict[str, Any] = {"check": "pi", "target": TARGETS[options.target].name}
+        device = Device(options.runner, folder, *(UNPACKED if options.unpack else (INSTALLED,)))
+        found: dict[str, Any] = {"check": "pi", "target": target.name}
         found |= describe(device)
-        found["installs"] = install(device, wheel, TARGETS[options.target].pythons[found["python"]])
+        if options.unpack:
+            found["installs"] = unpack(folder, target, found["python"])
+        else:
+            found["installs"] = install(device, wheel, target.pythons[found["python"]])
         found["doctor"] = doctor(device)
         found["bundles"] = [compare(device, bundle) for bundle in bundles]
         found["tests"] = run_tests(device, options.tests)
@@ -116,9 +130,43 @@ def install(device: Device, wheel: Path, further: Sequence[str]) -> list[dict[st
     return rows
 
 
+def unpack(folder: Path, target: Target, python: str) -> list[dict[str, Any]]:
+    """Unpack the wheels of the bare install, and all; return the size of both."""
+    words = ("--python-platform", f"{target.machine}-manylinux_2_{target.glibc}", "--python-version", python)
+    rows = []
+    for environment, what, wanted in (
+        ("bare", "wheel alone, unpacked", ["leukoscope", *target.pythons[python]]),
+        ("full", f"with {' and '.join(EXTRAS)}, unpacked", ["-r", str(folder / "wheelhouse" / f"python{python}.txt")]),
+    ):
+        command = ["-m", "uv", "pip", "install", "--no-index", "--find-links", str(folder / "wheelhouse" / "wheels")]
+        command += ["--quiet", "--target", str(folder / environment), *words, *wanted]
+        subprocess.run([sys.executable, *command], check=True)
+        files = [path for path in (folder / environment).rglob("*") if path.is_file()]
+        packages = len(list((folder / environment).glob("*.dist-info")))
+        size = sum(path.stat().st_size for path in files)
+        rows.append({"what": what, "exit_code": 0, "bytes": size, "packages": packages})
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "uv",
+            "pip",
+            "install",
+            "-q",
+            "--target",
+            str(folder / "full"),
+            *words,
+            "pytest",
+            "hypothesis",
+        ],
+        check=True,
+    )
+    return rows
+
+
 def doctor(device: Device) -> dict[str, Any]:
     """Return what `leukoscope doctor` finds."""
-    done = device.run("full/bin/leukoscope", "doctor", "--json")
+    done = device.leukoscope("doctor", "--json")
     return {"exit_code": done.returncode, **json.loads(done.stdout)}
 
 
@@ -126,11 +174,11 @@ def compare(device: Device, bundle: Path) -> dict[str, Any]:
     """Verify a bundle and judge the images with it, on the device and here; return how the verdicts differ."""
     manifest = open_bundle(device.folder / bundle).manifest
     row: dict[str, Any] = {"name": manifest.name, "format": manifest.format, "precision": manifest.precision}
-    verified = device.run("full/bin/leukoscope", "bundle", "verify", str(bundle))
+    verified = device.leukoscope("bundle", "verify", str(bundle))
     row["verified"] = verified.returncode == 0
     command = ("classify", "images", "--bundle", str(bundle), "--json")
-    there = verdicts(device.run("full/bin/leukoscope", *command).stdout)
-    here = verdicts(Device([], device.folder).run(sys.executable, "-m", "edge_app", *command).stdout)
+    there = verdicts(device.leukoscope(*command).stdout)
+    here = verdicts(Device((), device.folder, sys.executable).leukoscope(*command).stdout)
     both = [(there[source], verdict) for source, verdict in here.items() if source in there]
     row["images"], row["judged_here"], row["judged_there"] = len(both), len(here), len(there)
     row["same_label"] = sum(a["label"] == b["label"] for a, b in both)
@@ -151,15 +199,16 @@ def verdicts(lines: str) -> dict[str, Any]:
 
 def run_tests(device: Device, names: Sequence[str]) -> dict[str, Any]:
     """Run the tests that need no training side, against what was installed."""
-    device.run("full/bin/pip", "install", "-q", "pytest", "hypothesis")
+    if device.python == (INSTALLED,):
+        device.run("full/bin/pip", "install", "-q", "pytest", "hypothesis")
     files = [f"tests/test_{name}.py" for name in names]
-    done = device.run("full/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
+    done = device.run(*device.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
     return {"files": files, "exit_code": done.returncode, "said": done.stdout.splitlines()[-1:]}
 
 
 def page(device: Device) -> dict[str, Any]:
     """Start the app on the drawn frames, and ask its page for verdicts."""
-    done = device.run("full/bin/python", "tests/device/app.py", "demo:", "--limit", "900")
+    done = device.run(*device.python, "tests/device/app.py", "demo:", "--limit", "900")
     return {"exit_code": done.returncode, "said": done.stdout.splitlines()[-8:]}
 
 
