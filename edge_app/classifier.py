@@ -13,9 +13,9 @@ from edge_app.bundle import Bundle
 from edge_app.cameras import Frame, Setting
 from edge_app.cells import Box, Cell, find_cells
 from edge_app.cores import pool
-from edge_app.fields import cut, holds_nucleated, part
+from edge_app.fields import cut, fit, holds_nucleated, part, prepare_field
 from edge_app.judging import Decision, Judgement, Reason, judge, judge_frame
-from edge_app.preprocessing import Image, Prepared, Preprocessing, prepare
+from edge_app.preprocessing import Image, Prepared, Preprocessing
 from edge_app.quality import Quality, measure, pooled, thumbnail
 from edge_app.runtimes import Runtime, load
 from edge_app.scale import RED_CELL_UM, RedCells, Ruler
@@ -127,12 +127,12 @@ class Classifier:
         """
         manifest, image = self.manifest, frame.image
         started = time.perf_counter_ns()
-        red_cells, boxes, fault = self._divide(image, ruler or Ruler())
+        red_cells, boxes, size, fault = self._divide(image, ruler or Ruler())
         parts = [part(image, box) for box in boxes]
-        prepared = [prepare(each, manifest.preprocessing) for each in parts]
+        prepared = [prepare_field(each, size, manifest.preprocessing) for each in parts]
         mask = _joined(image, boxes, prepared)
         # what can be said without the model is found out while it runs, by the cores that it leaves; the rest after it
-        looking = pool.submit(_thumbnails, image, parts, manifest.preprocessing)
+        looking = pool.submit(_thumbnails, image, parts, size, manifest.preprocessing)
         finding = pool.submit(find_cells, mask)
         ready = time.perf_counter_ns()
         with self._inferring:
@@ -178,18 +178,25 @@ class Classifier:
             certified=manifest.gate.certified,
         )
 
-    def _divide(self, image: Image, ruler: Ruler) -> tuple[RedCells | None, tuple[Box, ...], Reason | None]:
-        """Return a frame's red cells, its fields, and why it has none of the training scale: then it is left whole."""
-        scale = self.manifest.scale
+    def _divide(
+        self, image: Image, ruler: Ruler
+    ) -> tuple[RedCells | None, tuple[Box, ...], tuple[int, int], Reason | None]:
+        """Return a frame's red cells, its fields, what each fills of the model's input, and why there are none.
+
+        A frame without fields of the training scale is left whole.
+        """
+        scale, record = self.manifest.scale, self.manifest.preprocessing
         height, width = image.shape[:2]
-        whole = ((0, 0, width, height),)
+        whole, full = ((0, 0, width, height),), (record.width, record.height)
         if scale is None:
-            return None, whole, None
+            return None, whole, full, None
         red_cells = ruler.read(image)
         if red_cells is None:
-            return None, whole, "scale_unknown"
-        boxes = cut(width, height, red_cells, scale, self.manifest.preprocessing)
-        return red_cells, boxes or whole, None if boxes else "scale_out_of_range"
+            return None, whole, full, "scale_unknown"
+        boxes = cut(width, height, red_cells, scale, record)
+        if not boxes:
+            return red_cells, whole, full, "scale_out_of_range"
+        return red_cells, boxes, fit(boxes[0], red_cells, scale, record), None
 
 
 def _joined(image: Image, boxes: Sequence[Box], prepared: Sequence[Prepared]) -> Image:
@@ -202,10 +209,14 @@ def _joined(image: Image, boxes: Sequence[Box], prepared: Sequence[Prepared]) ->
     return mask
 
 
-def _thumbnails(image: Image, parts: Sequence[Image], size: Preprocessing) -> tuple[Image, list[Image]]:
-    """Return a frame and its fields at the model's size."""
-    small = thumbnail(image, size.height, size.width)
-    return small, [small] if len(parts) == 1 else [thumbnail(each, size.height, size.width) for each in parts]
+def _thumbnails(
+    image: Image, parts: Sequence[Image], size: tuple[int, int], record: Preprocessing
+) -> tuple[Image, list[Image]]:
+    """Return a frame at the model's size, and its fields as large as they are in the model's input."""
+    small = thumbnail(image, record.height, record.width)
+    if len(parts) == 1 and size == (record.width, record.height):
+        return small, [small]
+    return small, [thumbnail(each, size[1], size[0]) for each in parts]
 
 
 def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:

@@ -3,11 +3,16 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from edge_app.cells import Box, Cell
-from edge_app.preprocessing import Image, Preprocessing
+from edge_app.preprocessing import Image, Prepared, Preprocessing, prepare
 from edge_app.scale import RedCells, Scale
 
 MOST_FIELDS = 64  # a frame with more of them is judged for seconds
+LEAST = 0.5  # of a field's side; from 1 down to it, ALL-IDB1's fields are read as well as whole ones
+ALMOST = 0.95  # of a field's side is as good as all of it
+SMALLEST_INPUT = 8  # pixels, of a preprocessing record
 SLACK = (
     0.12  # a box is so much larger rather than there be one more: smaller cells are read as well, larger ones are not
 )
@@ -20,14 +25,39 @@ def cut(width: int, height: int, red_cells: RedCells, scale: Scale, record: Prep
 
     A field is what fills the model's input at the training scale. The boxes cover the frame evenly and are all of one
     size, that of a field or a little more (`SLACK`, and up to a multiple of pixels); they overlap where the frame is no
-    multiple of it. A side that holds one field, within the scale's tolerance, is not cut. A frame's scale can't be met
-    where a side holds less than a field, or where the fields would be more than `MOST_FIELDS`.
+    multiple of it. A side that holds one field, within the scale's tolerance, or less is not cut. A frame's scale can't
+    be met where a side holds less than `LEAST` of a field, or where the fields would be more than `MOST_FIELDS`.
     """
-    across = _spans(width, record.width * red_cells.width / scale.red_cell_px, scale.tolerance)
-    down = _spans(height, record.height * red_cells.height / (scale.red_cell_px * scale.pixel_aspect), scale.tolerance)
+    field_width, field_height = _field_size(red_cells, scale, record)
+    across = _spans(width, field_width, scale.tolerance)
+    down = _spans(height, field_height, scale.tolerance)
     if len(across) * len(down) > MOST_FIELDS:
         return ()
     return tuple((left, top, wide, high) for top, high in down for left, wide in across)
+
+
+def fit(box: Box, red_cells: RedCells, scale: Scale, record: Preprocessing) -> tuple[int, int]:
+    """Return width and height of what a box is to fill of the model's input, in pixels: all but for less than a field.
+
+    Less than a field, enlarged to a whole one, would show healthy cells as large as blasts are.
+    """
+    field_width, field_height = _field_size(red_cells, scale, record)
+    return _filled(box[2] / field_width, record.width), _filled(box[3] / field_height, record.height)
+
+
+def prepare_field(field: Image, size: tuple[int, int], record: Preprocessing) -> Prepared:
+    """Prepare a field (uint8 [h, w, 3], BGR) to fill `size` of the model's input, see `fit`; around it no stain is.
+
+    Raises InputError for another shape or dtype.
+    """
+    width, height = size
+    if size == (record.width, record.height):
+        return prepare(field, record)
+    small = prepare(field, record.replace(width=width, height=height))
+    left, top = (record.width - width) // 2, (record.height - height) // 2
+    model_input = np.zeros((1, record.height, record.width, 3), np.uint8)
+    model_input[:, top : top + height, left : left + width] = small.model_input
+    return Prepared(model_input, small.mask)
 
 
 def part(image: Image, box: Box) -> Image:
@@ -48,9 +78,21 @@ def holds(box: Box, x: float, y: float) -> bool:
     return left <= x < left + width and top <= y < top + height
 
 
+def _field_size(red_cells: RedCells, scale: Scale, record: Preprocessing) -> tuple[float, float]:
+    """Return width and height of a field, in pixels of the frame."""
+    return (
+        record.width * red_cells.width / scale.red_cell_px,
+        record.height * red_cells.height / (scale.red_cell_px * scale.pixel_aspect),
+    )
+
+
+def _filled(share: float, side: int) -> int:
+    return side if share >= ALMOST else max(SMALLEST_INPUT, round(share * side))
+
+
 def _spans(side: int, field: float, tolerance: float) -> list[tuple[int, int]]:
     """Return start and length of each field along a side, in pixels."""
-    if side * (1 + tolerance) < field:
+    if side < LEAST * field:
         return []
     if side <= field * (1 + tolerance):
         return [(0, side)]

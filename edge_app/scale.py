@@ -45,8 +45,8 @@ class Scale(Frozen):
 
     red_cell_px: the red cells' diameter in pixels across. pixel_aspect: width of what a pixel shows over its height,
     4/3 where fields of 4:3 were made square; down, a red cell is so many times longer. um_per_pixel: across.
-    tolerance: by what share the scale of a field may differ from this. Networks trained on the published images hardly
-    mind smaller cells, but call healthy fields of larger ones cancer: from 1.3 times the size on, one in ten.
+    tolerance: by what share a frame's side may be longer than a field's and still be one. Networks trained on the
+    published images hardly mind cells that are smaller than in training, but take larger healthy ones for blasts.
     """
 
     red_cell_px: Annotated[float, Field(ge=2, le=1000)]

@@ -84,9 +84,23 @@ def test_a_field_without_a_stained_cell_does_not_count(classifier: Classifier) -
     assert (empty.positive_share, empty.worst) == (None, None)
 
 
-def test_less_than_a_field_is_indeterminate_for_its_scale(classifier: Classifier) -> None:
-    part = cv2.resize(LEUKAEMIC[120:360, 160:480], (640, 480), interpolation=cv2.INTER_CUBIC)
-    assert judged(classifier, np.asarray(part)).judgement.indeterminate == "scale_out_of_range"
+def enlarged(image: Image, factor: float) -> Image:
+    """The middle of a frame of 640 × 480 pixels under a stronger objective."""
+    height, width = round(480 / factor), round(640 / factor)
+    top, left = (480 - height) // 2, (640 - width) // 2
+    part = image[top : top + height, left : left + width]
+    return np.asarray(cv2.resize(part, (640, 480), interpolation=cv2.INTER_CUBIC))
+
+
+def test_less_than_a_field_is_judged_at_its_scale(classifier: Classifier) -> None:
+    for image, label in ((HEALTHY, "Normal"), (LEUKAEMIC, "Cancer")):
+        verdict = judged(classifier, enlarged(image, 1.5))
+        assert [field.box for field in verdict.fields] == [(0, 0, 640, 480)]
+        assert verdict.judgement.label == label
+
+
+def test_next_to_nothing_of_a_field_is_indeterminate_for_its_scale(classifier: Classifier) -> None:
+    assert judged(classifier, enlarged(LEUKAEMIC, 2.4)).judgement.indeterminate == "scale_out_of_range"
     assert judged(classifier, LEUKAEMIC, um_per_pixel=0.05).judgement.indeterminate == "scale_out_of_range"
 
 

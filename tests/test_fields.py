@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_app.cells import Cell
-from edge_app.fields import MOST_FIELDS, cut, holds_nucleated, part
-from edge_app.preprocessing import Preprocessing
+from edge_app.fields import LEAST, MOST_FIELDS, cut, fit, holds_nucleated, part, prepare_field
+from edge_app.preprocessing import Preprocessing, prepare
 from edge_app.scale import RedCells, Scale
 
 SCALE = Scale(red_cell_px=14, pixel_aspect=4 / 3, um_per_pixel=0.54, tolerance=0.2)
@@ -21,7 +21,7 @@ def test_fields_cover_the_frame_and_are_of_the_training_scale(width: int, height
     boxes = cut(width, height, RedCells(diameter, diameter), SCALE, RECORD)
     wide, high = 16 * diameter, 12 * diameter  # 224 / 14, and 4:3
     if not boxes:
-        too_small = width * 1.19 < wide or height * 1.19 < high
+        too_small = width < LEAST * wide or height < LEAST * high
         assert too_small or math.ceil(width / wide) * math.ceil(height / high) > MOST_FIELDS
         return
     assert len(boxes) <= MOST_FIELDS
@@ -29,14 +29,18 @@ def test_fields_cover_the_frame_and_are_of_the_training_scale(width: int, height
     for box in boxes:
         assert part(covered, box).shape == (box[3], box[2])
         part(covered, box)[:] = True
-        assert 1 / 1.21 <= box[2] / wide <= 1.21
-        assert 1 / 1.21 <= box[3] / high <= 1.21
+        # what a field's pixel shows differs from training by no more than the tolerance
+        size = fit(box, RedCells(diameter, diameter), SCALE, RECORD)
+        assert 0.94 <= box[2] / wide * 224 / size[0] <= 1.21
+        assert 0.94 <= box[3] / high * 224 / size[1] <= 1.21
     assert covered.all()
 
 
 def test_a_frame_of_about_one_field_is_not_cut() -> None:
-    for width, height in ((1600, 1200), (1800, 1200), (1400, 1100)):
-        assert cut(width, height, RedCells(100, 100), SCALE, RECORD) == ((0, 0, width, height),)
+    for width, height in ((1600, 1200), (1800, 1200), (1550, 1200)):
+        (box,) = cut(width, height, RedCells(100, 100), SCALE, RECORD)
+        assert box == (0, 0, width, height)
+        assert fit(box, RedCells(100, 100), SCALE, RECORD) == (224, 224)
 
 
 def test_a_squashed_image_of_the_training_scale_is_one_field() -> None:
@@ -49,8 +53,20 @@ def test_a_frame_of_two_fields_by_two_is_cut_with_little_overlap() -> None:
     assert cut(2592, 1944, RedCells(83.9, 83.9), SCALE, RECORD) == boxes  # in round numbers, which are faster to reduce
 
 
-def test_less_than_a_field_is_not_cut_at_all() -> None:
-    assert cut(1600, 900, RedCells(100, 100), SCALE, RECORD) == ()
+def test_less_than_a_field_fills_less_of_the_models_input_and_next_to_nothing_is_none() -> None:
+    (box,) = cut(1200, 1200, RedCells(100, 100), SCALE, RECORD)
+    assert fit(box, RedCells(100, 100), SCALE, RECORD) == (168, 224)
+    assert cut(1600, 590, RedCells(100, 100), SCALE, RECORD) == ()
+
+
+def test_what_is_less_than_a_field_lies_in_the_middle_with_nothing_stained_around_it() -> None:
+    field = np.full((300, 400, 3), (160, 60, 130), np.uint8)  # stained all over
+    found = prepare_field(field, (168, 100), RECORD)
+    stained = np.argwhere(found.model_input[0].any(axis=2))
+    assert found.model_input.shape == (1, 224, 224, 3)
+    assert (stained.min(axis=0).tolist(), stained.max(axis=0).tolist()) == ([62, 28], [161, 195])
+    assert found.mask.shape == (300, 400)
+    assert (prepare_field(field, (224, 224), RECORD).model_input == prepare(field, RECORD).model_input).all()
 
 
 @pytest.mark.parametrize(("area", "there"), [(5000, True), (1000, False)])

@@ -21,14 +21,14 @@ from benchmarks.sources import ALL_IDB1, CLASSES, SourceImage, find_sources
 from edge_app import __version__
 from edge_app.cells import Box, find_cells
 from edge_app.errors import DatasetError, LeukoscopeError
-from edge_app.fields import cut, holds, holds_nucleated, part
+from edge_app.fields import cut, fit, holds, holds_nucleated, part
 from edge_app.images import read_image
 from edge_app.preprocessing import Image, Preprocessing, prepare, stain_mask
 from edge_app.quality import measure, thumbnail
 from edge_app.scale import RED_CELL_UM, RedCells, Scale, measure_red_cells
 from train.splits import split_parts
 
-NO_SCALE = "frame whose red cells could not be measured, or of another scale"
+NO_SCALE = "frame whose red cells could not be measured, or that shows less than a field"
 NO_BLAST = "field of an ALL frame without a blast"
 NO_CELL = "field without a stained cell"
 
@@ -178,14 +178,16 @@ def _boxes(source: _Source, scale: Scale | None, record: Preprocessing, left_out
     """Return what is taken of an image, None for the whole, and count what is left out; no scale: nothing is cut."""
     if scale is None or source.image.source != ALL_IDB1:
         return [None]
-    boxes = cut(*source.size, source.red_cells, scale, record) if source.red_cells else ()
-    if not boxes or source.red_cells is None:
+    red_cells = source.red_cells
+    boxes = cut(*source.size, red_cells, scale, record) if red_cells else ()
+    full = (record.width, record.height)
+    if not boxes or red_cells is None or fit(boxes[0], red_cells, scale, record) != full:
         left_out[NO_SCALE] += 1
         return []
     cells = find_cells(stain_mask(_read(source.image), record))
     kept: list[Box | None] = []
     for box in boxes:
-        if not holds_nucleated(box, cells, source.red_cells):
+        if not holds_nucleated(box, cells, red_cells):
             left_out[NO_CELL] += 1
         elif source.image.original_class == "ALL" and not any(holds(box, x, y) for x, y in source.blasts):
             left_out[NO_BLAST] += 1
