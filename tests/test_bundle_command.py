@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 from edge_app.bundle import Bundle, assemble, golden_npz, open_bundle, pack, write_bundle
 from edge_app.commands.bundle import command
 from edge_app.errors import BundleError, BundleNotFoundError, GoldenError, InferenceError
+from edge_app.scale import Scale
 from tests.bundles import tiny_bundle, tiny_manifest, tiny_members
 from tests.tiny_models import onnx_model
 
@@ -40,6 +41,16 @@ def test_info_says_what_a_person_wants_to_know(tmp_path: Path, working: Bundle) 
         assert part in output
     accuracy = next(line for line in output.splitlines() if "accuracy  " in line)
     assert accuracy.count("0.981 (0.970 to 0.988)") == 2
+
+
+def test_info_says_at_which_scale_a_model_was_trained(tmp_path: Path) -> None:
+    scale = Scale(red_cell_px=13.64, pixel_aspect=4 / 3, um_per_pixel=0.55)
+    for name, given, said in (
+        ("with", scale, "red cells 13.6 pixels wide, 0.55 µm a pixel of the input"),
+        ("without", None, "unknown: every frame is taken for one field"),
+    ):
+        write_bundle(tmp_path / name, tiny_bundle(scale=given))
+        assert said in run("info", tmp_path / name).output
 
 
 def test_info_gives_the_manifest_to_programs(tmp_path: Path, working: Bundle) -> None:

@@ -179,7 +179,7 @@ def _facts(bundle: Bundle) -> dict[str, str]:
     rule = (
         f"{decision.positive} from a probability of {decision.threshold:g} on" if decision.positive else "most probable"
     )
-    calibration = manifest.calibration
+    calibration, scale = manifest.calibration, manifest.scale
     return {
         "name": manifest.name,
         "model": f"{manifest.model}, for the task {manifest.task}",
@@ -187,6 +187,9 @@ def _facts(bundle: Bundle) -> dict[str, str]:
         + (f", calibrated on {calibration.images} training images" if calibration else ""),
         "classes": ", ".join(manifest.classes),
         "input": f"{shape.width}×{shape.height} pixels",
+        "scale": f"red cells {scale.red_cell_px:.1f} pixels wide, {scale.um_per_pixel:.2f} µm a pixel of the input"
+        if scale
+        else "unknown: every frame is taken for one field",
         "size": f"{len(bundle.read(manifest.model_file)) / 1e6:.2f} MB the model, "
         f"{sum(map(len, bundle.files.values())) / 1e6:.2f} MB in all",
         "certified": f"{'yes' if gate.certified else 'NO'}: same label as the source model on {gate.agreement:.2%} of "
