@@ -13,9 +13,8 @@ MOST_FIELDS = 64  # a frame with more of them is judged for seconds
 LEAST = 0.5  # of a field's side; from 1 down to it, ALL-IDB1's fields are read as well as whole ones
 ALMOST = 0.95  # of a field's side is as good as all of it
 SMALLEST_INPUT = 8  # pixels, of a preprocessing record
-SLACK = (
-    0.12  # a box is so much larger rather than there be one more: smaller cells are read as well, larger ones are not
-)
+# a box is so much larger rather than there be one more of them: cells that are smaller are read as well
+SLACK = 0.12
 COARSEST = 16  # pixels: sides are multiples of it, or of less where it is more than 1.6 %, as `prepare` is faster then
 SMALLEST_NUCLEATED = 0.5  # of a red cell's area: what is smaller and stained is a platelet or debris
 

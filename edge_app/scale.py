@@ -35,7 +35,8 @@ CLEAR = 0.11  # about the square of the share of votes that meet; the least of t
 
 NEEDED = 9  # measurements; then the scale is known, and only checked
 CHECK_EVERY = 30  # frames
-SAME = 0.05  # of a diameter: what is nearer than this is no other scale
+SAME = 0.05  # of a diameter: a median that is nearer than this is no other scale
+DIFFERENT = 0.10  # and a single measurement that is farther off may be one
 
 Floats = npt.NDArray[np.float32]
 
@@ -92,8 +93,9 @@ class Ruler:
     """Knows the red cells' diameter in the frames of one source: as it was said, or measured in the first of them.
 
     It is the median of the last `NEEDED` measurements. So many frames are measured; then it stays as it is, and every
-    30th frame is measured to see whether it still holds: another objective is noticed after some of these, or at once
-    after `forget`. Frames of another size are measured anew.
+    30th frame is measured to see whether it still holds. One that differs has the next ones measured too, so another
+    objective, or a start out of focus, is put right within some 35 frames, or at once after `forget`. Frames of another
+    size are measured anew.
     """
 
     def __init__(self, um_per_pixel: float | None = None) -> None:
@@ -103,7 +105,7 @@ class Ruler:
         self._forget = False
         self._size = (0, 0)
         self._measured: deque[RedCells] = deque(maxlen=NEEDED)
-        self._since = 0
+        self._due_in = 0  # frames
 
     @property
     def um_per_pixel(self) -> float | None:
@@ -126,16 +128,18 @@ class Ruler:
         if self._forget or frame.shape[:2] != self._size:
             self._forget, self._size, self.red_cells = False, (frame.shape[0], frame.shape[1]), None
             self._measured.clear()
-        self._since += 1
-        if self.steady and self._since < CHECK_EVERY:
+        self._due_in -= 1
+        if self.steady and self._due_in > 0:
             return self.red_cells
-        self._since = 0
+        self._due_in = CHECK_EVERY
         if found := measure_red_cells(frame):
             was_steady = self.steady
             self._measured.append(found)
             width, height = (float(np.median(each)) for each in zip(*map(astuple, self._measured), strict=True))
             if not was_steady or self.red_cells is None or abs(width / self.red_cells.width - 1) > SAME:
                 self.red_cells = RedCells(width, height)
+            if abs(found.width / self.red_cells.width - 1) > DIFFERENT:
+                self._due_in = 1
         return self.red_cells
 
 
