@@ -11,7 +11,7 @@ from benchmarks.metrics import expected_calibration_error
 from benchmarks.perturbations import KINDS, STRENGTHS
 from benchmarks.run_folder import Evaluation, read_record
 from edge_app.cli import leukoscope
-from edge_app.errors import TrainingError
+from edge_app.errors import DatasetError, TrainingError
 from edge_app.judging import Decision, Limits, softmax
 from edge_app.preprocessing import Preprocessing
 from train.dataset import build_dataset
@@ -196,6 +196,20 @@ def test_without_a_history_the_report_says_so(metrics: RunMetrics) -> None:
     course = next(each for each in sections(metrics.replace(history=())) if each.title.startswith("Course"))
     assert course.plots == ()
     assert "no history.csv" in course.text[0]
+
+
+def test_an_image_that_is_gone_leaves_nothing_half_made(tiny_run: Path, tiny_dataset: Path, tmp_path: Path) -> None:
+    """Whether it is to be judged or only to be shown."""
+    run, dataset = tmp_path / "run", tmp_path / "dataset"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("ultralytics", "*.html", "metrics.json"))
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    for gone in ("test", "raw/test"):
+        shutil.rmtree(dataset, ignore_errors=True)
+        shutil.copytree(tiny_dataset, dataset)
+        shutil.rmtree(dataset / gone)
+        with pytest.raises(DatasetError, match="build the data set again"):
+            evaluate(run, dataset, robustness_images=0)
+        assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 def test_a_run_whose_data_set_was_built_otherwise_is_not_measured(

@@ -15,9 +15,10 @@ from edge_app.errors import TrainingError
 from edge_app.judging import softmax
 from edge_app.manifest import Measured
 from edge_app.preprocessing import Image
+from train.history import replace_text
 from train.measuring import measure_part
 from train.recipe import load_recipe, recipe_names
-from train.report import write_report
+from train.report import REPORT, report_page
 from train.robustness import PERTURBATIONS, measure_robustness, sample
 from train.run_metrics import METRICS, RunMetrics, read_metrics
 
@@ -94,9 +95,13 @@ def evaluate(
         ),
         confusion={part: each.confusion for part, each in metrics.parts.items()},
     )
-    (run / METRICS).write_text(metrics.model_dump_json(indent=1) + "\n", "utf-8")
-    write_report(run, folder, manifest, metrics, beside)
-    (run / "evaluation.json").write_text(evaluation.model_dump_json(indent=1), "utf-8")
+    texts = {
+        REPORT: report_page(folder, manifest, metrics, beside),
+        METRICS: metrics.model_dump_json(indent=1) + "\n",
+        "evaluation.json": evaluation.model_dump_json(indent=1),
+    }
+    for name, text in texts.items():
+        replace_text(run / name, text)
     return evaluation
 
 

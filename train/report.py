@@ -23,18 +23,15 @@ NOTICE = (
 MOST_PICTURES = 60  # of mistakes; the surest come first
 
 
-def write_report(
-    run: Path, dataset: Path, manifest: DatasetManifest, metrics: RunMetrics, sibling: RunMetrics | None = None
-) -> None:
-    """Write RUN/report.html, whole or not at all. sibling: the metrics of the same recipe on the other split.
+def report_page(
+    dataset: Path, manifest: DatasetManifest, metrics: RunMetrics, sibling: RunMetrics | None = None
+) -> str:
+    """Return the page (HTML). sibling: the metrics of the same recipe on the other split.
 
     Raises DatasetError when an image of a mistake is not the one that was built.
     """
     pictures = tuple(_gallery(dataset, manifest, metrics.parts["test"].mistakes[:MOST_PICTURES]))
-    page = html(f"Training report: {run_title(metrics)}", sections(metrics, sibling, pictures), metrics.made_at, NOTICE)
-    partial = run / f"{REPORT}.partial"
-    partial.write_text(page, "utf-8")
-    partial.replace(run / REPORT)
+    return html(f"Training report: {run_title(metrics)}", sections(metrics, sibling, pictures), metrics.made_at, NOTICE)
 
 
 def _gallery(dataset: Path, manifest: DatasetManifest, mistakes: Sequence[Mistake]) -> Iterator[Picture]:
