@@ -208,7 +208,7 @@ def test_an_image_that_is_gone_leaves_nothing_half_made(tiny_run: Path, tiny_dat
         shutil.copytree(tiny_dataset, dataset)
         shutil.rmtree(dataset / gone)
         with pytest.raises(DatasetError, match="build the data set again"):
-            evaluate(run, dataset, robustness_images=0)
+            evaluate(run, dataset, robustness_images=1)
         assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
