@@ -39,12 +39,16 @@ def _litert(bundle: Bundle, threads: int) -> Call:
 def _onnx(bundle: Bundle, threads: int) -> Call:
     import onnxruntime
 
+    from edge_app.runtimes.onnx import LEFT_OUT
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     options.add_session_config_entry("session.force_spinning_stop", "1")
     content = bundle.read(bundle.manifest.model_file)
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        content, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(LEFT_OUT)
+    )
     name = session.get_inputs()[0].name
     return lambda picture: session.run(None, {name: picture})
 

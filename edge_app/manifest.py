@@ -19,6 +19,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Format = Literal["tflite", "onnx", "openvino"]
 Precision = Literal["fp32", "fp16", "int8"]
+Target = Literal["portable", "x86", "arm"]
 
 
 class Member(Frozen):
@@ -47,10 +48,24 @@ class Measured(Frozen):
     note: str = ""
 
 
+class Beside(Frozen):
+    """What the model costs beside the same network in float32 and the same format.
+
+    p50_ms: median of single pictures on one thread of the machine that exported, both models by turns.
+    """
+
+    model_bytes: Annotated[int, Field(ge=1)]
+    fp32_bytes: Annotated[int, Field(ge=1)]
+    p50_ms: Annotated[float, Field(gt=0)]
+    fp32_p50_ms: Annotated[float, Field(gt=0)]
+    queries: Annotated[int, Field(ge=1)]
+
+
 class Gate(Frozen):
     """How far the bundle is from its source model, on validation images, by the code that runs on the device.
 
-    abstained: by class, the share of images that get no label because the model is not sure enough.
+    abstained: by class, the share of images that get no label because the model is not sure enough. recall: by class.
+    ece: expected calibration error (`benchmarks.metrics`). Bundles of earlier versions lack what has a default.
     """
 
     images: Annotated[int, Field(ge=1)]
@@ -59,13 +74,24 @@ class Gate(Frozen):
     largest_probability_difference: Annotated[float, Field(ge=0, le=1)]
     abstained: dict[str, Share]
     certified: bool
+    recall: dict[str, Share] = Field(default_factory=dict)
+    source_recall: dict[str, Share] = Field(default_factory=dict)
+    ece: Share | None = None
+    source_ece: Share | None = None
+    beside: Beside | None = None
 
 
 class Calibration(Frozen):
-    """Which training images set the ranges of a quantised model."""
+    """Which training images set the ranges of a quantised model, and how it was quantised.
+
+    float_layers: the model's own names of layers that were left in float, as the gate was missed without.
+    target: which processors an ONNX model's integers suit; other formats have one kind.
+    """
 
     images: Annotated[int, Field(ge=1)]
     list_sha256: Sha256
+    float_layers: tuple[str, ...] = ()
+    target: Target | None = None
 
 
 class Golden(Frozen):

@@ -11,13 +11,18 @@ def model_card(manifest: Manifest, record: RunRecord, evaluation: Evaluation) ->
     recipe = record.recipe
     gate = manifest.gate
     calibrated = (
-        f"Calibrated on {manifest.calibration.images} training images, list `{manifest.calibration.list_sha256}`."
+        f"Calibrated on {manifest.calibration.images} training images, list `{manifest.calibration.list_sha256}`; "
+        f"left in float: {', '.join(manifest.calibration.float_layers) or 'nothing'}."
         if manifest.calibration
         else "Not quantised."
     )
     confusion = "\n".join(
         f"| {name} | {' | '.join(map(str, row))} |"
         for name, row in zip(manifest.classes, evaluation.confusion["test"], strict=True)
+    )
+    recalls = ", ".join(
+        f"of {name} {100 * share:.2f} % (source {100 * gate.source_recall[name]:.2f} %)"
+        for name, share in gate.recall.items()
     )
     abstained = ", ".join(f"{100 * share:.1f} % of {name}" for name, share in gate.abstained.items())
     return f"""# {manifest.name}
@@ -53,6 +58,7 @@ Test part, source model; rows are the truth:
 On {gate.images} validation images, by the code that runs on the device: same label on {100 * gate.agreement:.2f} %,
 accuracy {100 * gate.accuracy_drop:+.2f} points lower, largest probability difference
 {gate.largest_probability_difference:.3f}. {"Certified." if gate.certified else "**Not certified.**"} {calibrated}
+Recall {recalls}.
 No label, as the model is not sure enough: {abstained}.
 
 ## Limits

@@ -1,5 +1,6 @@
 """The command `leukoscope export`."""
 
+import sys
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,14 +9,16 @@ import click
 
 from edge_app.bundle import open_bundle, write_bundle
 from edge_app.errors import ExportError, GateError, LeukoscopeError
-from edge_app.manifest import Format, Manifest, Measured, Precision
+from edge_app.manifest import Format, Manifest, Measured, Precision, Target
 from export.calibration import DEFAULT_IMAGES
 
 if TYPE_CHECKING:
     from export.export import Run
+    from export.quantising import Progress as Show
 
 FORMATS: tuple[Format, ...] = ("tflite", "onnx", "openvino")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+TARGETS: tuple[Target, ...] = ("portable", "x86", "arm")
 
 
 @click.command(epilog="Example: leukoscope export runs/scene --format tflite --precision int8 --output bundles")
@@ -43,6 +46,13 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
     help="Folder for the bundles.",
 )
 @click.option("--data", type=click.Path(path_type=Path), help="Where the run's data set lies now, if it was moved.")
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    default="portable",
+    show_default=True,
+    help="Whose instructions the int8 of ONNX suits: portable is right everywhere, x86 wants VNNI.",
+)
 @click.option("--calibration-images", type=click.IntRange(1), default=DEFAULT_IMAGES, show_default=True)
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of calibration images."
@@ -61,6 +71,7 @@ def command(
     precisions: tuple[Precision, ...],
     output: Path,
     data: Path | None,
+    target: Target,
     calibration_images: int,
     seed: int,
     others: tuple[Path, ...],
@@ -68,34 +79,41 @@ def command(
 ) -> None:
     """Turn a finished run into bundles, each held against its source model; exit code 11 if one is not certified.
 
-    One that can't be made does not stop the others; the exit code is 10 then.
+    One that can't be made does not stop the others; the exit code is 10 then. Of an int8 model that differs too much,
+    some layers are left in float, at most eight, and the manifest says which.
     """
     import os
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before tensorflow is imported
+    # before either is imported
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     from rich.console import Console
     from rich.progress import Progress
 
     from export.export import open_run
 
     also = [figures for path in others for figures in _own_figures(path)]
-    opened = open_run(run, data, calibration_images=calibration_images, seed=seed)
+    opened = open_run(run, data, calibration_images=calibration_images, seed=seed, target=target)
     wanted = list(product(formats or FORMATS, precisions or PRECISIONS))
-    missed, failures = [], []
-    output.mkdir(parents=True, exist_ok=True)
+    made: list[Manifest] = []
+    failures = []
     with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task("", total=len(wanted))
+        whole, step = progress.add_task("", total=len(wanted)), progress.add_task("", total=1.0)
+
+        def show(text: str, share: float) -> None:
+            progress.update(step, description=text, completed=share)
+
         for model_format, precision in wanted:
-            progress.update(task, description=f"{model_format} {precision}")
+            progress.update(whole, description=f"{model_format} {precision}")
             try:
-                manifest = _export(opened, model_format, precision, also, output, replace)
+                made.append(_export(opened, model_format, precision, also, output, replace, show))
             except LeukoscopeError as error:
                 failures.append(f"{model_format} {precision}: {error}")
                 click.echo(f"{model_format} {precision}: FAILED, {error}")
-            else:
-                if not manifest.gate.certified:
-                    missed.append(manifest.name)
-            progress.advance(task)
+            progress.advance(whole)
+    if len(made) > 1:
+        _print_table(made)
+    missed = [each.name for each in made if not each.gate.certified]
     if failures:
         raise ExportError("\n  ".join([f"{len(failures)} of {len(wanted)} bundles were not made:", *failures]))
     if missed:
@@ -109,21 +127,55 @@ def _export(
     also: list[Measured],
     output: Path,
     replace: bool,
+    show: "Show",
 ) -> Manifest:
     """Make and write one bundle, say on a line what the gate found, and return its manifest."""
     from export.export import make_bundle
 
-    bundle = make_bundle(run, model_format, precision, also)
+    bundle = make_bundle(run, model_format, precision, also, show)
     gate, manifest = bundle.manifest.gate, bundle.manifest
+    float_layers = manifest.calibration.float_layers if manifest.calibration else ()
     path = output / f"{manifest.name}.leuko"
+    output.mkdir(parents=True, exist_ok=True)
     write_bundle(path, bundle, replace=replace)
-    size = sum(member.bytes for name, member in manifest.files.items() if name.startswith("model."))
+    verdict = "certified" if gate.certified else "NOT certified"
+    left = f", in float: {', '.join(float_layers)}" if float_layers else ""
     click.echo(
-        f"{path}: {size:,} bytes, {'certified' if gate.certified else 'NOT certified'}, same label as its source on "
-        f"{gate.agreement:.2%} of {gate.images} validation images, accuracy {100 * gate.accuracy_drop:+.2f} points "
-        f"lower, probabilities at most {gate.largest_probability_difference:.3f} apart"
+        f"{path}: {_size(manifest):,} bytes, {verdict}, same label as its source on {gate.agreement:.2%} of "
+        f"{gate.images} validation images, accuracy {100 * gate.accuracy_drop:+.2f} points lower, probabilities at "
+        f"most {gate.largest_probability_difference:.3f} apart{left}"
     )
     return manifest
+
+
+def _print_table(made: list[Manifest]) -> None:
+    """Print a line a bundle: what the gate found, and what the model costs beside its network in float32."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "bundle", "certified", "agreement %", "accuracy lower by", "MB", "of fp32", "p50 ms", "fp32's", box=None
+    )
+    for manifest in made:
+        gate, beside = manifest.gate, manifest.gate.beside
+        table.add_row(
+            manifest.name,
+            "yes" if gate.certified else "NO",
+            f"{100 * gate.agreement:.2f}",
+            f"{100 * gate.accuracy_drop:+.2f}",
+            f"{_size(manifest) / 1e6:.1f}",
+            *(
+                (f"{beside.model_bytes / beside.fp32_bytes:.0%}", f"{beside.p50_ms:.1f}", f"{beside.fp32_p50_ms:.1f}")
+                if beside
+                else ("", "", "")
+            ),
+        )
+    # piped output is read by programs that wrap by themselves
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 1000).print(table)
+
+
+def _size(manifest: Manifest) -> int:
+    return sum(member.bytes for name, member in manifest.files.items() if name.startswith("model."))
 
 
 def _own_figures(path: Path) -> list[Measured]:

@@ -1,10 +1,10 @@
 """From a run folder to one bundle: convert, quantise, gate, golden outputs, model card."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,38 @@ from benchmarks.dataset import DatasetManifest, load_part
 from benchmarks.fitting import fit_min_confidence
 from benchmarks.metrics import figures
 from benchmarks.run_folder import Evaluation, RunRecord, read_record, read_run
-from benchmarks.source_model import load_network, source_logits
+from benchmarks.source_model import source_logits
 from edge_app import __version__
 from edge_app.bundle import Bundle, assemble, golden_npz, members_of
+from edge_app.errors import ExportError
 from edge_app.judging import Decision, confidence, softmax
-from edge_app.manifest import FORMAT_VERSION, DataSource, Format, Golden, Manifest, Measured, Precision
+from edge_app.manifest import (
+    FORMAT_VERSION,
+    Calibration,
+    DataSource,
+    Format,
+    Gate,
+    Golden,
+    Manifest,
+    Measured,
+    Precision,
+    Target,
+)
 from edge_app.preprocessing import Image, prepare
 from edge_app.runtimes import Logits, Model, load_model
 from edge_app.scale import TOLERANCE, Scale
 from edge_app.smears import draw_smear
 from export.calibration import DEFAULT_IMAGES, CalibrationSet, calibration_set
 from export.card import model_card
-from export.gate import compare, run_all
+from export.gate import compare, run_all, stand_beside
+from export.networks import Network, open_network
+from export.quantising import Attempt, Progress, Task, attempts
 
 # format → (module with `convert`, names of the files that it returns, libraries whose versions count)
 CONVERTERS: dict[Format, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "tflite": ("export.tflite", ("model.tflite",), ("ai-edge-litert",)),
     "onnx": ("export.onnx", ("model.onnx",), ("onnx", "onnxruntime")),
-    "openvino": ("export.openvino", ("model.xml", "model.bin"), ("openvino", "nncf")),
+    "openvino": ("export.openvino", ("model.xml", "model.bin"), ("onnx", "openvino", "nncf")),
 }
 CITATIONS = {
     "ALL image dataset": "Ghaderzadeh et al., Int J Intell Syst 2022, doi 10.1002/int.22753; "
@@ -54,6 +68,36 @@ class Run:
     evaluation: Evaluation
     calibration_images: int = DEFAULT_IMAGES
     seed: int = 0
+    target: Target = "portable"
+
+    @cached_property
+    def network(self) -> Network:
+        """The trained network."""
+        return open_network(self.folder)
+
+    def plain(self, format: Format) -> tuple[bytes, ...]:  # noqa: A002
+        """Return the network's fp32 files in a format; those of the last format are kept, as the others want them."""
+        if format not in self._plain:
+            self._plain.clear()
+            self._plain[format] = self.convert(format, "fp32")
+        return self._plain[format]
+
+    def convert(self, format: Format, precision: Precision) -> tuple[bytes, ...]:  # noqa: A002
+        """Return the network's files in a format and a float precision."""
+        size = self.dataset.preprocessing
+        contents: tuple[bytes, ...] = import_module(CONVERTERS[format][0]).convert(
+            self.network, precision, size.height, size.width
+        )
+        return contents
+
+    @cached_property
+    def _plain(self) -> dict[Format, tuple[bytes, ...]]:
+        return {}
+
+    def model(self, format: Format, precision: Precision, contents: tuple[bytes, ...]) -> Model:  # noqa: A002
+        """Return some files as a model that a runtime loads."""
+        size = self.dataset.preprocessing
+        return Model(format, precision, len(self.record.classes), size.height, size.width, *contents)
 
     @cached_property
     def calibration(self) -> CalibrationSet:
@@ -84,7 +128,9 @@ class Run:
         return np.concatenate([prepare(image, record).model_input for image in drawn])
 
 
-def open_run(folder: Path, dataset: Path | None = None, *, calibration_images: int, seed: int) -> Run:
+def open_run(
+    folder: Path, dataset: Path | None = None, *, calibration_images: int, seed: int, target: Target = "portable"
+) -> Run:
     """Read a run folder; dataset: where its data set lies now, if it was moved. Raises TrainingError."""
     record = read_run(folder)
     return Run(
@@ -95,34 +141,55 @@ def open_run(folder: Path, dataset: Path | None = None, *, calibration_images: i
         read_record(folder / "evaluation.json", Evaluation),
         calibration_images,
         seed,
+        target,
     )
 
 
-def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[Measured] = ()) -> Bundle:  # noqa: A002
+def make_bundle(
+    run: Run,
+    format: Format,  # noqa: A002
+    precision: Precision,
+    also: Sequence[Measured] = (),
+    on_progress: Progress = lambda *_: None,
+) -> Bundle:
     """Return the bundle of a run in a format and precision, the gate's finding in its manifest.
 
-    also: figures of other bundles that the card shall carry. Raises ExportError, and whatever the runtime raises.
+    also: figures of other bundles that the card shall carry. on_progress: called with what is done at present, and the
+    share of it that is done. Of an int8 model that misses the gate the next attempt is made, until one is certified or
+    there is none; then it is the one that agrees best. Raises ExportError, and whatever the runtime raises.
     """
-    module, names, libraries = CONVERTERS[format]
+    _, names, libraries = CONVERTERS[format]
     record, decision, size = run.record, run.evaluation.decision, run.dataset.preprocessing
-    convert = partial(
-        import_module(module).convert, load_network(run.folder).fuse(verbose=False), precision, size.height, size.width
+    tried = []
+    try:
+        for attempt in _attempts(run, format, precision, on_progress):
+            tried.append(_judge(run, format, precision, attempt, on_progress))
+            if tried[-1].gate.certified:
+                break
+    except OSError as error:
+        raise ExportError(
+            f"the converter can't write to the temporary folder ({error.strerror}); free some room there, or set "
+            "TMPDIR to a folder that has more"
+        ) from error
+    best = max(tried, key=lambda each: (each.gate.certified, each.gate.agreement))
+    contents, found, gate = best.attempt.contents, best.found, best.gate
+    on_progress("measuring on the test part", 0.0)
+    found["test"] = run_all(
+        best.infer, run.parts["test"][0], lambda share: on_progress("measuring on the test part", share)
     )
-    contents, calibration = _quantise(run, format, convert) if precision == "int8" else (convert(None), None)
-    runtime = load_model(Model(format, precision, len(record.classes), size.height, size.width, *contents))
-    found = {part: run_all(runtime.infer, images) for part, (images, _) in run.parts.items()}
-    found["golden"] = run_all(runtime.infer, run.golden)
-    # of the bundle's own outputs: a quantised model is not as sure of the same images as its source
-    truths = run.parts["val"][1]
-    min_confidence = fit_min_confidence(softmax(found["val"], decision.temperature), truths, record.classes, decision)
+    found["golden"] = run_all(best.infer, run.golden)
     surest = _surest(run.source["golden"], record.classes, decision)
     members = {
         **dict(zip(names, contents, strict=True)),
         "golden.npz": golden_npz(run.golden[surest], run.source["golden"][surest]),
     }
+    calibration = best.attempt.record
+    beside = stand_beside(
+        run.model(format, precision, contents), run.model(format, "fp32", run.plain(format)), run.golden[:1]
+    )
     manifest = Manifest(
         format_version=FORMAT_VERSION,
-        name=f"{record.model}-{record.split}-{format}-{precision}",
+        name=_name(record, format, precision, calibration),
         model=record.model,
         task=record.task,
         format=format,
@@ -131,15 +198,15 @@ def make_bundle(run: Run, format: Format, precision: Precision, also: Sequence[M
         preprocessing=size,
         scale=_scale(run.dataset),
         decision=decision,
-        limits=run.evaluation.limits.replace(min_confidence=min_confidence),
+        limits=run.evaluation.limits.replace(min_confidence=best.min_confidence),
         model_file=names[0],
         files=members_of(members),
         golden=Golden(
             images=len(surest),
             tolerance=_tolerance(run.source["golden"][surest], found["golden"][surest], decision),
         ),
-        calibration=calibration.record if calibration else None,
-        gate=compare(run.source["val"], found["val"], truths, record.classes, decision, min_confidence),
+        calibration=calibration,
+        gate=gate.replace(beside=beside),
         measured=(*run.evaluation.measured, *(_measure(run, part, found[part]) for part in run.parts), *also),
         data=tuple(
             DataSource(name=name, images=count, citation=CITATIONS.get(name, ""))
@@ -160,26 +227,60 @@ def _scale(dataset: DatasetManifest) -> Scale | None:
     return dataset.scale.replace(tolerance=TOLERANCE) if dataset.fields and dataset.scale else None
 
 
-def _quantise(
+@dataclass(frozen=True)
+class _Judged:
+    """An attempt that ran on the validation images: its logits by part, what the gate found, its confidence limit."""
+
+    attempt: Attempt
+    infer: Callable[[Image], Logits]
+    found: dict[str, Logits]
+    gate: Gate
+    min_confidence: float
+
+
+def _attempts(run: Run, format: Format, precision: Precision, on_progress: Progress) -> Iterator[Attempt]:  # noqa: A002
+    if precision != "int8":
+        on_progress("converting", 0.0)
+        yield Attempt(run.plain(format) if precision == "fp32" else run.convert(format, precision), None)
+        return
+    on_progress("converting", 0.0)
+    yield from attempts(
+        Task(
+            format,
+            run.target,
+            run.network,
+            run.plain(format),
+            run.calibration,
+            run.source["calibration"],
+            len(run.record.classes),
+            run.evaluation.decision.temperature,
+        ),
+        on_progress,
+    )
+
+
+def _judge(
     run: Run,
     format: Format,  # noqa: A002
-    convert: Callable[[Image], tuple[bytes, ...]],
-) -> tuple[tuple[bytes, ...], CalibrationSet]:
-    """Return the model that is nearest to its source of those calibrated on a quarter, on half, and on all images.
+    precision: Precision,
+    attempt: Attempt,
+    on_progress: Progress,
+) -> _Judged:
+    """Return what the gate finds of an attempt."""
+    classes, decision = run.record.classes, run.evaluation.decision
+    images, truths = run.parts["val"]
+    runtime = load_model(run.model(format, precision, attempt.contents))
+    found = run_all(runtime.infer, images, lambda share: on_progress("holding against the source", share))
+    # of the bundle's own outputs: a quantised model is not as sure of the same images as its source
+    min_confidence = fit_min_confidence(softmax(found, decision.temperature), truths, classes, decision)
+    gate = compare(run.source["val"], found, truths, classes, decision, min_confidence)
+    return _Judged(attempt, runtime.infer, {"val": found}, gate, min_confidence)
 
-    More images widen the ranges by their outliers, fewer miss values: which is better differs from network to network.
-    What is compared are probabilities on the calibration images, which are training images; the gate sees others.
-    """
-    size, decision, everything = run.dataset.preprocessing, run.evaluation.decision, run.calibration
-    candidates = {}
-    for share in (4, 2, 1):
-        calibration = everything.first(max(1, len(everything.files) // share))
-        contents = convert(calibration.images)
-        runtime = load_model(Model(format, "int8", len(run.record.classes), size.height, size.width, *contents))
-        found = softmax(run_all(runtime.infer, everything.images), decision.temperature)
-        difference = np.abs(found - softmax(run.source["calibration"], decision.temperature)).mean()
-        candidates[float(difference)] = contents, calibration
-    return candidates[min(candidates)]
+
+def _name(record: RunRecord, format: Format, precision: Precision, calibration: Calibration | None) -> str:  # noqa: A002
+    name = f"{record.model}-{record.split}-{format}-{precision}"
+    target = calibration.target if calibration else None
+    return name if target in (None, "portable") else f"{name}-{target}"
 
 
 def _measure(run: Run, part: str, logits: Logits) -> Measured:

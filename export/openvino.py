@@ -1,52 +1,37 @@
-"""OpenVINO models of YOLO networks: float32, weights in float16, or int8 by NNCF."""
+"""OpenVINO models, by way of ONNX: float32, or weights in float16. `export.openvino_int8` quantises them."""
 
-import logging
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edge_app.errors import ExportError
 from edge_app.manifest import Precision
-from edge_app.preprocessing import Image
-from export.onnx import write_float
+from edge_app.runtimes import in_one_line
+from export.networks import Network
+from export.onnx import float_model
 
 
-def convert(
-    network: Any, precision: Precision, height: int, width: int, calibration: Image | None
-) -> tuple[bytes, bytes]:
-    """Return the .xml and the .bin file: uint8 [1, H, W, 3], RGB in, float32 logits [1, K] out.
-
-    network: a fused Ultralytics network. calibration: prepared images, uint8 [N, H, W, 3]; needed for int8. Raises
-    ExportError.
-    """
+def convert(network: Network, precision: Precision, height: int, width: int) -> tuple[bytes, bytes]:
+    """Return the .xml and .bin files in fp32 or fp16: uint8 [1, H, W, 3], RGB in, float32 logits [1, K] out."""
     import openvino
 
-    if precision == "int8" and calibration is None:
-        raise ExportError("an int8 model needs calibration images; give some")
     with tempfile.TemporaryDirectory() as folder:
-        plain, model_file = Path(folder, "plain.onnx"), Path(folder, "model.xml")
-        write_float(network, plain, height, width)
-        model = openvino.convert_model(plain)
-        if calibration is not None:
-            model = _quantise(model, calibration)
-        openvino.save_model(model, model_file, compress_to_fp16=precision == "fp16")
-        return model_file.read_bytes(), model_file.with_suffix(".bin").read_bytes()
+        path = Path(folder, "plain.onnx")
+        path.write_bytes(float_model(network, height, width).SerializeToString())
+        return files_of(openvino.convert_model(path), halve=precision == "fp16")
 
 
-def _quantise(model: Any, calibration: Image) -> Any:
-    """Return the model in int8: preset and bias correction as OpenVINO's guide has them for SiLU networks.
+def files_of(model: Any, *, halve: bool = False) -> tuple[bytes, bytes]:
+    """Return a model's .xml and .bin files; halve: store the weights in float16. Raises ExportError."""
+    import openvino
 
-    The slow bias correction runs the real int8 layers one after the other; why that matters here, see `export.tflite`.
-    """
-    import nncf
-
-    logging.getLogger("nncf").setLevel(logging.ERROR)
-    return nncf.quantize(
-        model,
-        nncf.Dataset([np.ascontiguousarray(image[np.newaxis]) for image in calibration]),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(calibration),
-        fast_bias_correction=False,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.xml")
+        try:
+            openvino.save_model(model, path, compress_to_fp16=halve)
+        except RuntimeError as error:
+            raise ExportError(
+                f"OpenVINO can't write its model to the temporary folder ({in_one_line(error)}); free some room there, "
+                "or set TMPDIR to a folder that has more"
+            ) from error
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()

@@ -95,8 +95,11 @@ def tiny_bundles(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     folder = tmp_path_factory.mktemp("bundles")
     run = open_run(tiny_run, calibration_images=24, seed=0)
     paths = {}
-    for model_format in FORMATS:
-        for precision in PRECISIONS:
-            paths[f"{model_format}-{precision}"] = folder / f"{model_format}-{precision}.leuko"
-            write_bundle(paths[f"{model_format}-{precision}"], make_bundle(run, model_format, precision))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("export.quantising.FLOAT_LAYERS", ())  # so few images are not worth a search
+        patched.setattr("export.quantising.NEAR", 1.0)
+        for model_format in FORMATS:
+            for precision in PRECISIONS:
+                paths[f"{model_format}-{precision}"] = folder / f"{model_format}-{precision}.leuko"
+                write_bundle(paths[f"{model_format}-{precision}"], make_bundle(run, model_format, precision))
     return paths

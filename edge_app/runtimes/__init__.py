@@ -9,7 +9,8 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -72,10 +73,19 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True)
+class Engines:
+    """The path of a bundle, beside which what is built of it is kept, and its sha256, under which."""
+
+    bundle: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Model:
     """A model and the contract that it is to keep: uint8 [1, height, width, 3] in, float32 [1, classes] out.
 
-    content: the model file. weights: the .bin file that stands beside an OpenVINO .xml, else None.
+    content: the model file. weights: the .bin file that stands beside an OpenVINO .xml, else None. engines: which
+    bundle it is, for what a library builds from the model and can use again.
     """
 
     format: Format
@@ -85,6 +95,12 @@ class Model:
     width: int
     content: bytes
     weights: bytes | None = None
+    engines: Engines | None = field(default=None, kw_only=True)
+
+    @property
+    def size(self) -> int:
+        """The size of both files."""
+        return len(self.content) + len(self.weights or b"")
 
     def check_signature(self, inputs: Signature, outputs: Signature) -> None:
         """Raise InferenceError unless the model takes and gives what the contract says."""
@@ -116,8 +132,11 @@ class Model:
 class Loader(Protocol):
     """What the module of a format gives."""
 
-    def library(self) -> tuple[str, str]:
-        """Return the name and version of the installed library; raises RuntimeMissingError."""
+    def library(self) -> tuple[str, ...]:
+        """Return name and version of the installed library, and what it runs on if that differs from build to build.
+
+        Raises RuntimeMissingError.
+        """
 
     def load(self, model: Model, threads: int) -> Runtime:
         """Load a model; raises RuntimeMissingError and InferenceError."""
@@ -149,9 +168,14 @@ def load(bundle: "Bundle", *, threads: int = 0) -> Runtime:
     Raises RuntimeMissingError when the library is not installed, InferenceError when it refuses the model or the model
     does not keep the contract, and BundleError when the bundle can't be read.
     """
+    return load_model(model_of(bundle), threads=threads)
+
+
+def model_of(bundle: "Bundle") -> Model:
+    """Return a bundle's model; raises BundleError when the bundle can't be read."""
     manifest = bundle.manifest
     weights = manifest.model_file.removesuffix(".xml") + ".bin" if manifest.format == "openvino" else None
-    model = Model(
+    return Model(
         format=manifest.format,
         precision=manifest.precision,
         classes=len(manifest.classes),
@@ -159,8 +183,8 @@ def load(bundle: "Bundle", *, threads: int = 0) -> Runtime:
         width=manifest.preprocessing.width,
         content=bundle.read(manifest.model_file),
         weights=bundle.read(weights) if weights else None,
+        engines=Engines(Path(bundle.origin), bundle.sha256),
     )
-    return load_model(model, threads=threads)
 
 
 def load_model(model: Model, *, threads: int = 0) -> Runtime:

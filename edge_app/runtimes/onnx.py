@@ -1,6 +1,7 @@
 """ONNX models by ONNX Runtime."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -11,8 +12,11 @@ import numpy as np
 from edge_app.errors import InferenceError
 from edge_app.preprocessing import Image
 from edge_app.runtimes import LIBRARIES, Executed, Logits, Model, executed_precision, import_library, in_one_line
+from edge_app.runtimes.engines import kept_engines
 
-PROVIDERS = ("CPUExecutionProvider",)  # in the order of preference
+TENSORRT = "TensorrtExecutionProvider"
+PROVIDERS = (TENSORRT, "CUDAExecutionProvider", "CPUExecutionProvider")  # in order of preference
+LEFT_OUT = ("WeightBiasQuantization",)  # it would quantise the layers that were left in float for their accuracy
 HEAVY = ("Conv", "Gemm", "MatMul")  # parts of the names of the operations that take the time
 TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}  # ONNX Runtime's name → numpy's
 LOG_FATAL_ONLY = 4
@@ -42,10 +46,11 @@ class OnnxRuntime:
         return self._executed
 
 
-def library() -> tuple[str, str]:
+def library() -> tuple[str, str, str]:
     """See `Loader.library`."""
-    _, name, version = import_library("onnx", "onnxruntime")
-    return name, version
+    module, name, version = import_library("onnx", "onnxruntime")
+    providers = (each for each in PROVIDERS if each in module.get_available_providers())
+    return name, version, f"with {', '.join(each.removesuffix('ExecutionProvider') for each in providers)}"
 
 
 def load(model: Model, threads: int) -> OnnxRuntime:
@@ -58,7 +63,10 @@ def load(model: Model, threads: int) -> OnnxRuntime:
             options = _options(module, threads)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder, "profile"))
-            session = module.InferenceSession(model.content, options, providers=list(PROVIDERS))
+            providers = choose_providers(module.get_available_providers(), model)
+            session = module.InferenceSession(
+                model.content, options, providers=providers, disabled_optimizers=list(LEFT_OUT)
+            )
             sides = session.get_inputs(), session.get_outputs()
             inputs, outputs = ([(TYPES.get(each.type, each.type), each.shape) for each in side] for side in sides)
             model.check_signature(inputs, outputs)
@@ -75,6 +83,22 @@ def load(model: Model, threads: int) -> OnnxRuntime:
         raise InferenceError(
             f"ONNX Runtime can't write to the temporary folder ({error}); set TMPDIR to one that can be written"
         ) from error
+
+
+def choose_providers(available: Sequence[str], model: Model) -> list[tuple[str, dict[str, str]]]:
+    """Return what shall execute a model, with options, the preferred first, of what ONNX Runtime was built with.
+
+    A Jetson's build has TensorRT and CUDA. What a provider can't take, the next one does. TensorRT wants integers whose
+    zero is 0, which those of an int8 bundle are not.
+    """
+    options: dict[str, dict[str, str]] = {name: {} for name in PROVIDERS if name in available}
+    if model.precision == "int8":
+        options.pop(TENSORRT, None)
+    if TENSORRT in options:
+        options[TENSORRT] = {"trt_fp16_enable": str(int(model.precision == "fp16"))}
+        if model.engines and (folder := kept_engines(model.engines)):
+            options[TENSORRT] |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+    return list(options.items())
 
 
 def _executed(profile: list[dict[str, Any]], session: Any) -> tuple[str, int, str]:

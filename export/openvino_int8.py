@@ -1,0 +1,99 @@
+"""Static int8 OpenVINO models by NNCF."""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
+
+import numpy as np
+
+from edge_app.manifest import Target
+from edge_app.preprocessing import Image
+from export.bias_correction import Values
+from export.layer_noise import noise_to_signal
+from export.networks import Network
+from export.openvino import files_of
+
+LAYERS = ("Convolution", "GroupConvolution", "MatMul")
+
+
+def quantise(
+    network: Network,  # noqa: ARG001
+    plain: tuple[bytes, ...],
+    calibration: Image,
+    *,
+    target: Target,  # noqa: ARG001
+    float_layers: Collection[str] = (),
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> tuple[bytes, bytes]:
+    """Return the .xml and .bin files in int8: uint8 [1, H, W, 3], RGB in, float32 logits [1, K] out.
+
+    plain: the same network's fp32 files. calibration: prepared images, uint8 [N, H, W, 3]. target: all are served by
+    one kind of integers. float_layers: names of operations to leave in float.
+
+    Preset and bias correction are what OpenVINO's guide has for SiLU networks. The slow bias correction runs the real
+    int8 layers one after the other, as `export.bias_correction` does, which says why that matters here.
+    """
+    import nncf
+
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+
+    def batches() -> Iterator[Image]:
+        for index, image in enumerate(calibration):
+            on_progress(index / len(calibration))
+            yield np.ascontiguousarray(image[np.newaxis])
+
+    with redirect_stdout(StringIO()):  # NNCF has bars of its own
+        quantised = nncf.quantize(
+            _read(plain),
+            nncf.Dataset(_Iterable(batches)),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(calibration),
+            fast_bias_correction=False,
+            ignored_scope=nncf.IgnoredScope(names=sorted(float_layers)) if float_layers else None,
+        )
+    return files_of(quantised)
+
+
+def layer_errors(plain: tuple[bytes, ...], quantised: tuple[bytes, ...], images: Image) -> list[tuple[str, float]]:
+    """Return name and noise-to-signal ratio of each layer that could be left in float, in order of execution."""
+    models = _read(plain), _read(quantised)
+    here = {each.get_friendly_name() for each in models[1].get_ops()}
+    names = [
+        each.get_friendly_name()
+        for each in models[0].get_ordered_ops()
+        if each.get_type_name() in LAYERS and each.get_friendly_name() in here
+    ]
+    signals, found = (_outputs(model, names, images) for model in models)
+    return list(zip(names, noise_to_signal(signals, found), strict=True))
+
+
+class _Iterable:
+    """What NNCF iterates over as often as it likes."""
+
+    def __init__(self, start: Callable[[], Iterator[Image]]) -> None:
+        self._start = start
+
+    def __iter__(self) -> Iterator[Image]:
+        return self._start()
+
+
+def _read(files: tuple[bytes, ...]) -> Any:
+    import openvino
+
+    return openvino.Core().read_model(*files)
+
+
+def _outputs(model: Any, names: Sequence[str], images: Image) -> Iterator[list[Values]]:
+    """Yield the outputs of some operations, image by image."""
+    import openvino
+
+    operations = {each.get_friendly_name(): each for each in model.get_ops()}
+    probed = openvino.Model(
+        [openvino.opset13.result(operations[name].output(0)) for name in names], model.get_parameters(), "probed"
+    )
+    request = openvino.Core().compile_model(probed, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    for image in images:
+        found = request.infer([image[np.newaxis]])
+        yield [np.array(found[index]) for index in range(len(names))]
