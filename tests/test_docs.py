@@ -93,10 +93,13 @@ def test_every_page_is_in_the_index() -> None:
     assert set(re.findall(r"\]\(([\w-]+\.md)\)", PAGES["README.md"])) == PAGES.keys() - {"README.md"}
 
 
-def test_the_page_of_commands_says_what_their_help_says() -> None:
-    # in a process of its own: click remembers how an earlier test called a command
-    made = subprocess.run([sys.executable, "-m", "edge_app.reference"], capture_output=True, text=True, check=True)
-    assert PAGES["commands.md"] == made.stdout, "python -m edge_app.reference > docs/commands.md"
+# in a process of its own: click remembers how an earlier test called a command
+@pytest.mark.parametrize(
+    ("page", "module"), [("commands.md", "edge_app.reference"), ("device-checks.md", "tests.device.report")]
+)
+def test_pages_that_are_made_are_made_again_after_a_change(page: str, module: str) -> None:
+    made = subprocess.run([sys.executable, "-m", module], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert PAGES[page] == made.stdout, f"python -m {module} > docs/{page}"
 
 
 def test_each_key_of_the_manifest_is_explained() -> None:

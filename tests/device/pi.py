@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,25 +66,28 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "tests/device/results/pi.json")
     parser.add_argument("runner", nargs="+")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         bundles = lay_out(folder, options.bundles, options.images, options.count)
         target = TARGETS[options.target]
         write_wheelhouse(folder / "wheelhouse", target, extras=EXTRAS, source=str(ROOT))
         (wheel,) = (folder / "wheelhouse" / "wheels").glob("leukoscope-*.whl")
         device = Device(options.runner, folder, *(UNPACKED if options.unpack else (INSTALLED,)))
-        found: dict[str, Any] = {"check": "pi", "target": target.name}
-        found |= describe(device)
-        if options.unpack:
-            found["installs"] = unpack(folder, target, found["python"])
-        else:
-            found["installs"] = install(device, wheel, target.pythons[found["python"]])
-        found["doctor"] = doctor(device)
-        found["bundles"] = [compare(device, bundle) for bundle in bundles]
-        found["tests"] = run_tests(device, options.tests)
-        found["page"] = page(device)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(found, indent=1) + "\n")
+        found: dict[str, Any] = {"check": "pi", "target": target.name, **describe(device)}
+        further = target.pythons[found["python"]]
+        steps: dict[str, Callable[[], Any]] = {
+            "installs": lambda: (
+                unpack(folder, target, found["python"]) if options.unpack else install(device, wheel, further)
+            ),
+            "doctor": lambda: doctor(device),
+            "bundles": lambda: [compare(device, bundle) for bundle in bundles],
+            "page": lambda: page(device),
+            "tests": lambda: run_tests(device, options.tests),
+        }
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        for name, step in steps.items():  # what was found so far stays when it is cut off
+            found[name] = step()
+            options.output.write_text(json.dumps(found, indent=1) + "\n")
     print(options.output)
     sys.exit(not held(found))
 

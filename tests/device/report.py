@@ -27,35 +27,21 @@ def main() -> None:
 def pi(found: dict[str, Any]) -> Iterator[str]:
     """Yield the section of a device's userland."""
     yield f"{found['system']}, {found['machine']}, Python {found['version']}; checked as {found['target']}.\n"
+    if "page" not in found or "tests" not in found:
+        yield "The check was cut off: what is missing below was **not run**.\n"
     installed = (
         (each["what"], each["packages"], f"{each['bytes'] / 1e6:.0f}", _well(each)) for each in found["installs"]
     )
     yield _table(("installed", "packages", "MB on disk", "went well"), installed)
-    yield "`leukoscope doctor` found:\n"
-    yield _table(("", "", ""), ((each["state"], each["name"], each["text"]) for each in found["doctor"]["checks"]))
-    yield "The same images, judged there and on the machine that ran the check:\n"
-    head = ("bundle", "golden outputs", "images", "same label", "same reason", "largest probability difference")
-    rows = (
-        (
-            f"{each['name']} ({each['format']} {each['precision']})",
-            "verified" if each["verified"] else "**failed**",
-            each["images"],
-            each["same_label"],
-            each["same_reason"],
-            "–" if each["largest_difference"] is None else f"{each['largest_difference']:.2g}",
-        )
-        for each in found["bundles"]
-    )
-    yield _table(
-        (*head, "executed there", "executed here"),
-        (
-            (*row, _executed(each["executed"]), _executed(each["executed_here"]))
-            for row, each in zip(rows, found["bundles"], strict=True)
-        ),
-    )
-    for what in ("tests", "page"):
-        yield f"{what.capitalize()}: {'went well' if _well(found[what]) == 'yes' else '**failed**'}.\n"
-        yield "```text\n" + "\n".join(found[what]["said"]) + "\n```\n"
+    if "doctor" in found:
+        yield "`leukoscope doctor` found:\n"
+        yield _table(("", "", ""), ((each["state"], each["name"], each["text"]) for each in found["doctor"]["checks"]))
+    if "bundles" in found:
+        yield from _bundles(found["bundles"])
+    for what in ("page", "tests"):
+        if what in found:
+            yield f"{what.capitalize()}: {'went well' if _well(found[what]) == 'yes' else '**failed**'}.\n"
+            yield "```text\n" + "\n".join(found[what]["said"]) + "\n```\n"
 
 
 def v4l2(found: dict[str, Any]) -> Iterator[str]:
@@ -98,6 +84,25 @@ def _section(name: str, write: Callable[[dict[str, Any]], Iterator[str]]) -> Ite
         yield "Not run on this version.\n"
     for path in files:
         yield from write(json.loads(path.read_text("utf-8")))
+
+
+def _bundles(found: list[dict[str, Any]]) -> Iterator[str]:
+    yield "The same images, judged there and on the machine that ran the check:\n"
+    head = ("bundle", "golden outputs", "images", "same label", "same reason", "largest probability difference")
+    rows = (
+        (
+            f"{each['name']} ({each['format']} {each['precision']})",
+            "verified" if each["verified"] else "**failed**",
+            each["images"],
+            each["same_label"],
+            each["same_reason"],
+            "–" if each["largest_difference"] is None else f"{each['largest_difference']:.2g}",
+            _executed(each["executed"]),
+            _executed(each["executed_here"]),
+        )
+        for each in found
+    )
+    yield _table((*head, "executed there", "executed here"), rows)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
