@@ -1,9 +1,13 @@
 """Weights to start from: fetched by the library that made them, or from a file."""
 
+import warnings
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.error import URLError
+
+import numpy as np
 
 from benchmarks.torch_pair import import_torchvision
 from edge_app.errors import TrainingError
@@ -50,15 +54,34 @@ def load_keras_weights(network: Any, path: Path) -> None:
     """
     if not path.name.endswith(KERAS_SUFFIXES):
         raise TrainingError(f"{path} is no Keras weights file; its name must end in one of {', '.join(KERAS_SUFFIXES)}")
-    errors = []
-    for part in (network, trunk_of(network)):
+    trunk = trunk_of(network)
+    for weight in trunk.weights:
+        weight.assign(np.full(weight.shape, np.nan))  # Keras only warns of layers that it finds nothing for
+    with TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         try:
-            part.load_weights(path)
+            _load_arrays(network, trunk, path, Path(folder))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            errors.append(str(error).strip().splitlines()[0])
-        else:
-            return
-    raise TrainingError(f"{path} does not fit {network.name} ({errors[-1]}); give weights of that network")
+            reason = (str(error).strip().splitlines() or ["it is empty"])[0]
+            raise _unfit(path, network, reason) from error
+    if any(np.isnan(weight).any() for weight in trunk.get_weights()):
+        raise _unfit(path, network, "it holds too few layers")
+
+
+def _load_arrays(network: Any, trunk: Any, path: Path, folder: Path) -> None:
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            path = Path(archive.extract("model.weights.h5", folder))
+    try:
+        network.load_weights(path)
+    except ValueError:
+        if path.name.endswith(".weights.h5"):
+            network.load_weights(path, objects_to_skip=[network.get_layer("logits")])
+        else:  # the older form, in which Keras publishes its applications' weights without their top
+            trunk.load_weights(path)
+
+
+def _unfit(path: Path, network: Any, reason: str) -> TrainingError:
+    return TrainingError(f"{path.name} does not fit {network.name} ({reason}); give weights of that network")
 
 
 def _unfetched(name: str, reason: str, trust: str) -> TrainingError:
