@@ -29,7 +29,7 @@ POSITIVE = Decision(positive="Cancer")
 
 @pytest.fixture(scope="module")
 def metrics(tiny_run: Path) -> RunMetrics:
-    return read_metrics(tiny_run)
+    return read_metrics(tiny_run / "metrics.json")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_evaluating_again_gives_the_same_figures_and_plots(tiny_run: Path, metri
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("ultralytics"))
     evaluate(run, robustness_images=0)
-    assert read_metrics(run).replace(made_at=metrics.made_at) == metrics.replace(robustness=None)
+    assert read_metrics(run / "metrics.json").replace(made_at=metrics.made_at) == metrics.replace(robustness=None)
     plots = [re.findall("<svg.*?</svg>", page_of(each), re.DOTALL) for each in (run, tiny_run)]
     assert set(plots[0]) < set(plots[1])
 
@@ -111,8 +111,11 @@ def test_the_published_schema_is_that_of_the_records() -> None:
 
 
 def test_a_run_that_was_not_evaluated_says_how(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="leukoscope evaluate"):
-        read_metrics(tmp_path)
+    with pytest.raises(TrainingError, match=r"can't be read.*leukoscope evaluate"):
+        read_metrics(tmp_path / "metrics.json")
+    (tmp_path / "metrics.json").write_text('{"format_version": 2}')
+    with pytest.raises(TrainingError, match=r"does not fit this version.*again with leukoscope evaluate"):
+        read_metrics(tmp_path / "metrics.json")
 
 
 def test_coverage_and_risk_at_the_limit_count_what_is_answered(files: list[DatasetFile], limits: Limits) -> None:

@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 @pytest.fixture(scope="module")
 def metrics(tiny_run: Path) -> RunMetrics:
-    return read_metrics(tiny_run)
+    return read_metrics(tiny_run / "metrics.json")
 
 
 def test_the_page_of_the_docs_is_what_its_runs_say() -> None:

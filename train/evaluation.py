@@ -122,7 +122,7 @@ def _history(run: Path) -> tuple[Epoch, ...]:
 
 
 def _read_sibling(folder: Path, record: RunRecord) -> RunMetrics:
-    metrics = read_metrics(folder)
+    metrics = read_metrics(folder / METRICS)
     other = metrics.run
     if (other.model, other.task, other.recipe) != (record.model, record.task, record.recipe):
         raise TrainingError(f"{folder} was not trained by the same recipe; name a run that differs in its split only")

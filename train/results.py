@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from benchmarks.page import Column, Table
-from benchmarks.run_folder import read_record
 from edge_app.errors import LeukoscopeError
 from edge_app.manifest import INTENDED_USE
 from train.published import PUBLISHED
@@ -44,7 +43,7 @@ def command(runs: tuple[Path, ...], output: Path) -> None:
     kept = output.with_suffix("")
     try:
         for run in runs:
-            read_metrics(run)
+            read_metrics(run / METRICS)
             kept.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / METRICS, kept / f"{run.resolve().name}.json")
         output.write_text(results_page(read_kept(kept)), "utf-8")
@@ -57,7 +56,7 @@ def read_kept(folder: Path) -> dict[str, RunMetrics]:
 
     Raises TrainingError when a file is of another version.
     """
-    found = {path.stem: read_record(path, RunMetrics) for path in sorted(folder.glob("*.json"))}
+    found = {path.stem: read_metrics(path) for path in sorted(folder.glob("*.json"))}
     order = list(PUBLISHED)
 
     def place(name: str) -> tuple[int, str, str, str]:

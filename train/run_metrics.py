@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, ValidationError
 
 from benchmarks.dataset import Part
 from benchmarks.results import Count, Mistake, Perturbation
-from benchmarks.run_folder import Epoch, RunRecord, read_record
+from benchmarks.run_folder import Epoch, RunRecord
 from edge_app.errors import TrainingError
 from edge_app.frozen import Frozen
 from edge_app.judging import Decision, Limits, Reason
@@ -153,12 +153,16 @@ class RunMetrics(Frozen):
     robustness: Robustness | None
 
 
-def read_metrics(run: Path) -> RunMetrics:
-    """Return the metrics of a run folder; raises TrainingError when it was not evaluated, or by another version."""
-    path = run / METRICS
-    if not path.is_file():
-        raise TrainingError(f"{run} has no {METRICS}; make it with leukoscope evaluate {run}")
-    return read_record(path, RunMetrics)
+def read_metrics(path: Path) -> RunMetrics:
+    """Return the metrics in a file; raises TrainingError when there is none, or one of another version."""
+    try:
+        return RunMetrics.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise TrainingError(f"{path} can't be read ({error.strerror}); leukoscope evaluate RUN makes it") from error
+    except ValidationError as error:
+        raise TrainingError(
+            f"{path} does not fit this version ({error.errors()[0]['msg']}); make it again with leukoscope evaluate RUN"
+        ) from error
 
 
 def metrics_schema() -> str:
