@@ -68,7 +68,8 @@ def fit_limits(qualities: Iterable[Quality], min_confidence: float) -> Limits:
     return Limits(
         min_mask_fraction=round(float(column("mask_fraction").min()) / 2, 6),
         min_focus=round(float(np.quantile(column("focus"), REFUSED_SHARE)), 4),
-        min_brightness=round(float(column("brightness").min()) * 0.9, 1),
+        # not of the darkest: a data set with a few dark frames would let others be answered that are dimmed to 40 %
+        min_brightness=round(float(np.quantile(column("brightness"), REFUSED_SHARE)) * 0.9, 1),
         max_clipped=round(float(np.quantile(column("clipped"), 1 - REFUSED_SHARE)) * 1.2, 4),
         tint_a=spread("tint_a"),
         tint_b=spread("tint_b"),

@@ -119,7 +119,9 @@ def test_fitted_limits_accept_nearly_all_that_they_were_set_from() -> None:
         )
         for m, f, b, c in generator.normal(scale=0.1, size=(500, 4)).tolist()
     ]
+    drawn[0] = drawn[0].replace(brightness=107.0)  # one dark frame does not let all dark ones pass
     limits = fit_limits(drawn, 0.7)
+    assert refusal(drawn[1].replace(brightness=0.6 * drawn[1].brightness), limits) == "too_dark"
     assert sum(refusal(quality, limits) is None for quality in drawn) >= 0.97 * 500
-    assert refusal(drawn[0].replace(focus=0.0), limits) == "out_of_focus"
-    assert refusal(drawn[0].replace(stain_hue=150.0), limits) == "stain_out_of_range"
+    assert refusal(drawn[1].replace(focus=0.0), limits) == "out_of_focus"
+    assert refusal(drawn[1].replace(stain_hue=150.0), limits) == "stain_out_of_range"
