@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--bundles", type=Path, nargs="*", default=[], help="besides the shipped one")
     parser.add_argument("--images", type=Path, required=True, help="a folder of real images")
     parser.add_argument("--count", type=int, default=24, help="of the images, evenly taken")
+    parser.add_argument("--wheelhouse", type=Path, metavar="FOLDER", help="gathered before, instead of a new one")
     parser.add_argument("--unpack", action="store_true", help="unpack the wheels from here")
     parser.add_argument("--tests", nargs="*", default=TESTS, metavar="NAME", help="of tests/test_NAME.py")
     parser.add_argument("--output", type=Path, default=ROOT / "tests/device/results/pi.json")
@@ -70,7 +71,10 @@ def main() -> None:
         folder = Path(temporary)
         bundles = lay_out(folder, options.bundles, options.images, options.count)
         target = TARGETS[options.target]
-        write_wheelhouse(folder / "wheelhouse", target, extras=EXTRAS, source=str(ROOT))
+        if options.wheelhouse:
+            shutil.copytree(options.wheelhouse, folder / "wheelhouse")
+        else:
+            write_wheelhouse(folder / "wheelhouse", target, extras=EXTRAS, source=str(ROOT))
         (wheel,) = (folder / "wheelhouse" / "wheels").glob("leukoscope-*.whl")
         device = Device(options.runner, folder, *(UNPACKED if options.unpack else (INSTALLED,)))
         found: dict[str, Any] = {"check": "pi", "target": target.name, **describe(device)}
@@ -124,7 +128,7 @@ def install(device: Device, wheel: Path, further: Sequence[str]) -> list[dict[st
             "bare",
             ("bare/bin/pip", "install", "-q", f"wheelhouse/wheels/{wheel.name}", *further),
         ),
-        (f"wheelhouse with {' and '.join(EXTRAS)}, no network", "full", ("sh", "wheelhouse/install.sh", "full")),
+        ("all of the wheelhouse, no network", "full", ("sh", "wheelhouse/install.sh", "full")),
     ):
         code = device.run(*command).returncode
         bytes_ = device.run("du", "-sb", environment).stdout.split()[:1]
@@ -139,7 +143,7 @@ def unpack(folder: Path, target: Target, python: str) -> list[dict[str, Any]]:
     rows = []
     for environment, what, wanted in (
         ("bare", "wheel alone, unpacked", ["leukoscope", *target.pythons[python]]),
-        ("full", f"with {' and '.join(EXTRAS)}, unpacked", ["-r", str(folder / "wheelhouse" / f"python{python}.txt")]),
+        ("full", "all of the wheelhouse, unpacked", ["-r", str(folder / "wheelhouse" / f"python{python}.txt")]),
     ):
         command = ["-m", "uv", "pip", "install", "--no-index", "--find-links", str(folder / "wheelhouse" / "wheels")]
         command += ["--quiet", "--target", str(folder / environment), *words, *wanted]
