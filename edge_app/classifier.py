@@ -12,7 +12,7 @@ import numpy as np
 from edge_app.bundle import Bundle
 from edge_app.cameras import Frame, Setting
 from edge_app.cells import Box, Cell, find_cells
-from edge_app.cores import pool
+from edge_app.cores import Aside
 from edge_app.fields import cut, fit, holds_nucleated, part, prepare_field
 from edge_app.judging import Decision, Judgement, Reason, judge, judge_frame
 from edge_app.preprocessing import Image, Prepared, Preprocessing
@@ -132,15 +132,15 @@ class Classifier:
         prepared = [prepare_field(each, size, manifest.preprocessing) for each in parts]
         mask = _joined(image, boxes, prepared)
         # what can be said without the model is found out while it runs, by the cores that it leaves; the rest after it
-        looking = pool.submit(_thumbnails, image, parts, size, manifest.preprocessing)
-        finding = pool.submit(find_cells, mask)
+        looking = Aside(lambda: _thumbnails(image, parts, size, manifest.preprocessing))
+        finding = Aside(lambda: find_cells(mask))
         ready = time.perf_counter_ns()
         with self._inferring:
             logits = [self.runtime.infer(each.model_input)[0] for each in prepared]
         inferred = time.perf_counter_ns()
         small, thumbnails = looking.result()
         qualities = [measure(*each) for each in zip(thumbnails, prepared, strict=True)]
-        cells = find_cells(mask) if finding.cancel() else finding.result()
+        cells = finding.result()
         decision = self.decision
         fields = []
         for box, scores, seen in zip(boxes, logits, qualities, strict=True):

@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
+from edge_app.cores import OTHERS, pool
 from edge_app.errors import InputError
 from edge_app.images import find_images, read_image
 from edge_app.preprocessing import Image, Preprocessing, prepare, stain_mask
@@ -127,6 +129,17 @@ def test_all_colours_that_are_stain_are_those_of_the_integer_formula() -> None:
         frame = np.stack([blue, green, np.full_like(blue, red)], axis=-1).astype(np.uint8)
         found = stain_mask(frame, Preprocessing(opening=1))
         assert np.array_equal(found > 0, stained), red
+
+
+def test_a_frame_does_not_wait_for_threads_that_are_busy() -> None:
+    busy = threading.Event()
+    waiting = [pool.submit(busy.wait, 20) for _ in range(OTHERS)]
+    try:
+        frame = smooth_frame(960, 1280, seed=1)
+        assert np.array_equal(prepare(frame, Preprocessing()).model_input[0], paper_input(frame, (224, 224)))
+        assert not any(each.done() for each in waiting)
+    finally:
+        busy.set()
 
 
 def test_a_frame_that_is_not_contiguous_gives_the_same(  # as a cropped or mirrored camera picture is
