@@ -60,7 +60,8 @@ class KerasFit:
             self.network.optimizer.build(self.network.trainable_variables)
             # at its first batch Keras builds losses and metrics, which on torch moves the averages of batch norms
             weights = self.network.get_weights()
-            self.network.evaluate(Batches(self.parts["val"], np.arange(1), 1, self.recipe.size), verbose=0)
+            first = np.arange(len(self.parts["val"].labels))[: self.recipe.batch]
+            self.network.evaluate(Batches(self.parts["val"], first, len(first), self.recipe.size), verbose=0)
             self.network.set_weights(weights)
             if self.history.epochs:
                 self.network.load_weights(self._file(self.history.epochs[-1].epoch))
