@@ -204,7 +204,8 @@ def _operands(inputs: tuple[Any, ...]) -> Sequence[Tensor]:
 
 
 def _channel(_: Any, x: Tensor, key: Any) -> Tensor:
-    if not (isinstance(key, tuple) and len(key) == 2 and key[0] is Ellipsis and isinstance(key[1], int)):
+    # a tuple, which a saved model gives back as a list
+    if not (isinstance(key, tuple | list) and len(key) == 2 and key[0] is Ellipsis and isinstance(key[1], int)):
         raise ExportError("only single channels can be taken out of a tensor; build the network without other slices")
     return x[:, key[1]]
 
@@ -246,7 +247,8 @@ def _by_channel(values: Any) -> Tensor:
     """Return one value, or one a channel, so that it spreads over [1, C, H, W]."""
     import torch
 
-    return torch.from_numpy(np.asarray(values, np.float32).reshape(1, -1, 1, 1))
+    plain = values.numpy() if hasattr(values, "numpy") else values  # numpy warns of TensorFlow's own way to an array
+    return torch.from_numpy(np.array(plain, np.float32).reshape(1, -1, 1, 1))
 
 
 def _bias(layer: Any) -> Tensor:
