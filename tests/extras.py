@@ -12,7 +12,9 @@ import tomllib
 from itertools import product
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from packaging.requirements import Requirement
+
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 PYTHONS = ("3.11", "3.12", "3.13")
 # Debian 12 (Raspberry Pi OS bookworm) has glibc 2.36
 PLATFORMS = {"x86-64": "x86_64-manylinux_2_36", "aarch64": "aarch64-manylinux_2_36"}
@@ -23,10 +25,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the results")
     options = parser.parse_args()
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    extras = PROJECT["optional-dependencies"]
     rows = []
     for extra, python, processor in product(["", *sorted(set(extras) - {"picamera2"})], PYTHONS, PLATFORMS):
-        packages, problem = resolve(extra, python, PLATFORMS[processor])
+        packages, problem = resolve(requirements(extra), python, PLATFORMS[processor])
         rows.append({"extra": extra, "python": python, "processor": processor, "packages": packages})
         rows[-1]["problem"] = problem
         print(f"{extra or '(bare)':12} {python:5} {processor:8} {problem or f'{packages} wheels'}", flush=True)
@@ -35,12 +37,24 @@ def main() -> None:
     sys.exit(any(row["problem"] for row in rows))
 
 
-def resolve(extra: str, python: str, platform: str) -> tuple[int, str]:
-    """Return how many wheels an extra takes, or 0 and why it can't be had."""
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
+def requirements(extra: str) -> list[str]:
+    """Return what Leukoscope asks for with an extra, those that name other extras of its own resolved."""
+    found, waiting = list(PROJECT["dependencies"]), [extra] if extra else []
+    while waiting:
+        for line in PROJECT["optional-dependencies"][waiting.pop()]:
+            requirement = Requirement(line)
+            if requirement.name == "leukoscope":
+                waiting += requirement.extras
+            else:
+                found.append(line)
+    return found
+
+
+def resolve(wanted: list[str], python: str, platform: str) -> tuple[int, str]:
+    """Return how many wheels they take, or 0 and why they can't be had."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
     command += ["--only-binary", ":all:", "--python-version", python, "--python-platform", platform]
-    command += [*(["--extra", extra] if extra else []), str(ROOT / "pyproject.toml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input="\n".join(wanted), capture_output=True, text=True, check=False)
     return (done.stdout.count("=="), "") if done.returncode == 0 else (0, " ".join(done.stderr.split()))
 
 
