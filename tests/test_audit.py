@@ -348,11 +348,16 @@ def test_a_stopped_audit_says_how_far_it_was_and_leaves_nothing(
         for index in range(2000):
             (images / label / f"{index}.png").symlink_to(folder / "blast" / f"{index % 6}.png")
     command = ["-m", "edge_app", "dataset", "audit", str(images), "-o", str(tmp_path / "audit")]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     process = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(6)
-    process.send_signal(number)
-    said = process.communicate(timeout=60)[1]
+    signal.signal(signal.SIGINT, before)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(6)
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
     assert process.returncode == 130, said
     assert "audit stopped while " in said
     assert "nothing was written" in said
