@@ -17,7 +17,7 @@ TRANSPOSES = ("Transpose", "TRANSPOSE", "Reorder")
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation as its library calls it, and the type of its first input, as numpy or the library calls that."""
+    """An operation as its library calls it, and the type of its first input that is no index, as numpy or the library calls that."""
 
     kind: str
     type: str
@@ -83,7 +83,13 @@ def _tflite(model: Model) -> list[Operation]:
     interpreter = Interpreter(model_content=model.content, experimental_op_resolver_type=resolver)
     interpreter.allocate_tensors()
     types = {each["index"]: np.dtype(each["dtype"]).name for each in interpreter.get_tensor_details()}
-    return [Operation(each["op_name"], types[each["inputs"][0]]) for each in interpreter._get_ops_details()]
+    return [
+        # a split's first input is its axis
+        Operation(
+            each["op_name"], next((types[i] for i in each["inputs"] if types.get(i, "int32") != "int32"), "int32")
+        )
+        for each in interpreter._get_ops_details()
+    ]
 
 
 READERS: dict[Format, Callable[[Model], list[Operation]]] = {
