@@ -17,7 +17,7 @@ TRANSPOSES = ("Transpose", "TRANSPOSE", "Reorder")
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation as its library calls it, and the type of its first input that is no index, as numpy or the library calls that."""
+    """An operation and the type of its first input that is no index, both as numpy or the library calls them."""
 
     kind: str
     type: str
