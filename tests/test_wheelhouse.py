@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from edge_app.cli import leukoscope
 
 ROOT = Path(__file__).parents[1]
+# setuptools' finder warns on a look for pip where another test has imported distutils
+pytestmark = pytest.mark.filterwarnings("ignore:Setuptools is replacing distutils:UserWarning")
 
 
 def gather(*arguments: str | Path) -> Result:
