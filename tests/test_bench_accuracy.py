@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -22,6 +21,7 @@ from edge_app.errors import DatasetError, InputError, LeukoscopeError
 from edge_app.smears import draw_smear
 from tests.bundles import tiny_bundle
 from tests.conftest import draw_cells
+from tests.interrupting import press_ctrl_c
 from tests.tiny_models import onnx_model
 from train.dataset import build_dataset
 
@@ -187,7 +187,7 @@ def test_images_are_judged_made_worse_too(kaggle_folder: Path, dataset: Path, tm
 def test_one_that_is_interrupted_keeps_the_bundles_that_judged_everything(dataset: Path, silent: Path) -> None:
     def on_progress(done: int, total: int, name: str) -> None:
         if name == "silent" and done < total:
-            os.kill(os.getpid(), signal.SIGINT)
+            press_ctrl_c()
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     try:

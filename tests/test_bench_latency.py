@@ -21,6 +21,7 @@ from edge_app.preprocessing import prepare
 from edge_app.runtimes import load
 from tests.bundles import tiny_bundle, tiny_manifest, tiny_members
 from tests.conftest import draw_cells
+from tests.interrupting import press_ctrl_c
 from tests.results import facts, latency_results, latency_run
 from tests.test_board import install
 from tests.tiny_models import onnx_model
@@ -127,7 +128,7 @@ def test_a_sustained_run_tells_its_minutes(results: LatencyResults) -> None:
 def test_a_benchmark_that_is_interrupted_keeps_what_is_done_as_too_short(tiny: Path, reels: list[Reel]) -> None:
     def on_progress(done: float, total: float, text: str) -> None:  # noqa: ARG001
         if "model" in text:
-            os.kill(os.getpid(), signal.SIGINT)
+            press_ctrl_c()
 
     before = signal.getsignal(signal.SIGINT)
     found = measure_latency([tiny], reels[:1], threads=[1, 2], minimum=ENDLESS, repeats=5, on_progress=on_progress)
@@ -142,7 +143,7 @@ def test_a_benchmark_that_is_interrupted_keeps_what_is_done_as_too_short(tiny: P
 
 def test_one_that_is_interrupted_before_anything_is_measured_has_no_result(tiny: Path, reels: list[Reel]) -> None:
     def on_progress(*_: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        press_ctrl_c()
 
     with pytest.raises(KeyboardInterrupt):
         measure_latency([tiny], reels[:1], threads=[1], minimum=BRIEF, repeats=1, on_progress=on_progress)
