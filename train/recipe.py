@@ -45,7 +45,9 @@ class Recipe(Frozen):
     without a better validation (YOLO: accuracy, Keras: loss) before it stops; 0 for never. balance: classes with fewer
     images are shown more often, 1 for as often as the largest. small_epochs: the first epochs see the images reduced
     to small_size pixels, a fraction of the work for the coarse features that come first (progressive resizing:
-    Howard, fastai; Tan and Le, EfficientNetV2, ICML 2021).
+    Howard, fastai; Tan and Le, EfficientNetV2, ICML 2021). precision: "mixed_bfloat16" computes in bfloat16 and keeps
+    float32 weights, near twice as fast on a processor that has it (AVX512-BF16, AMX); on a GPU, Ultralytics mixes
+    precisions in any case.
     """
 
     model: str
@@ -61,6 +63,7 @@ class Recipe(Frozen):
     balance: Share = 0
     small_epochs: Annotated[int, Field(ge=0)] = 0
     small_size: Annotated[int, Field(ge=32, multiple_of=32)] = 128
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -96,8 +99,7 @@ class KerasRecipe(Recipe):
     trained and the others frozen; null for all trained. preprocess_input: pixels are scaled as the application's own
     weights were trained, else fed as they are. schedule: "plateau" multiplies the learning rate by plateau_factor
     after plateau_patience epochs without a lower validation loss, down to min_learning_rate; "cosine" lets it fall to
-    final_share of itself. batch_norm_momentum: of the running averages, shorter where epochs are few. precision:
-    "mixed_bfloat16" computes in bfloat16 and keeps float32 weights.
+    final_share of itself. batch_norm_momentum: of the running averages, shorter where epochs are few.
     """
 
     model: Literal["resnet50", "inception_resnet_v2"]
@@ -112,7 +114,6 @@ class KerasRecipe(Recipe):
     plateau_patience: Annotated[int, Field(ge=1)] = 3
     min_learning_rate: Annotated[float, Field(ge=0)] = 0
     batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
     augmentation: Augmentation
 
 

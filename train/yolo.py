@@ -92,7 +92,10 @@ class YoloFit:
             }
         )
         trainer.add_callback("on_train_start", _use_all_cores)
-        trainer.train()
+        # Ultralytics mixes precisions on GPUs only
+        mixed = self.job.device == "cpu" and recipe.precision == "mixed_bfloat16"
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            trainer.train()
         if not History(output).epochs:
             raise TrainingError(f"Ultralytics ended without an epoch; see its messages above, and remove {output}")
 
