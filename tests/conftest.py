@@ -1,6 +1,7 @@
 """Fixtures that many tests use."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from edge_app.bundle import write_bundle
 from edge_app.manifest import Format, Precision
 from edge_app.preprocessing import Preprocessing
 from export.export import make_bundle, open_run
+from tests.broker import Broker
 from train.dataset import build_dataset
 from train.evaluation import evaluate
 from train.recipe import load_recipe
@@ -103,3 +105,19 @@ def tiny_bundles(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> di
                 paths[f"{model_format}-{precision}"] = folder / f"{model_format}-{precision}.leuko"
                 write_bundle(paths[f"{model_format}-{precision}"], make_bundle(run, model_format, precision))
     return paths
+
+
+@pytest.fixture
+def start_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
+    """Start a broker on a free port with these lines in its settings; it is killed when the test has ended."""
+    started = []
+
+    def start(*lines: str) -> Broker:
+        broker = Broker(tmp_path, *lines)
+        broker.start()
+        started.append(broker)
+        return broker
+
+    yield start
+    for broker in started:
+        broker.kill()

@@ -20,7 +20,7 @@ from edge_app.smears import draw_smear
 from edge_app.station import FRESH_S, Station
 from edge_app.status import Judged
 from edge_app.store import Filter, Session, open_store
-from tests.web import until
+from tests.waiting import until
 
 FIELD = draw_smear(3, kind="leukaemic", height=480, width=640).image
 OTHER = draw_smear(4, kind="healthy", height=480, width=640).image

@@ -18,7 +18,8 @@ import pytest
 
 from edge_app.bundle import default_bundle_path
 from edge_app.manifest import INTENDED_USE
-from tests.web import Running, running, until
+from tests.waiting import until
+from tests.web import Running, running
 
 DEMO = Path(__file__).parents[1] / "edge_app" / "data" / "demo"
 

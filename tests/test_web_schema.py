@@ -21,7 +21,8 @@ from edge_app.bundle import default_bundle_path
 from edge_app.cameras import Camera
 from edge_app.station import Station
 from edge_app.web.app import create_app
-from tests.web import load, running, until
+from tests.waiting import until
+from tests.web import load, running
 
 STREAMS = {"/api/verdicts", "/api/view.mjpeg"}
 # beside these, 503 and 507 are told of in the OpenAPI, as what the device can't help

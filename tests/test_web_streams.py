@@ -17,7 +17,8 @@ import pytest
 
 from edge_app import view
 from edge_app.web.streams import MOST_VIEWERS
-from tests.web import Running, running, until
+from tests.waiting import until
+from tests.web import Running, running
 
 FRESH_MS = 200  # two frame times of demo:
 OLD_MS = 1000  # so much may come from a test machine that is busy otherwise; a backlog is older

@@ -1,6 +1,5 @@
 """A running station with the `demo:` camera, and its page on a free port."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,14 +23,6 @@ class Running:
     station: Station
     server: Server
     client: httpx.Client
-
-
-def until(happens: Callable[[], object], limit_s: float = 15) -> None:
-    """Wait until something is true; fails when that takes too long."""
-    deadline_s = time.monotonic() + limit_s
-    while not happens():
-        assert time.monotonic() < deadline_s, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def load(bundle: Path) -> Classifier:
