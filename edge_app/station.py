@@ -322,7 +322,7 @@ class Station:
             if judged is not None:
                 try:
                     self._keep(judged, "auto")
-                except StoreError as error:
+                except (StationError, StoreError) as error:
                     self.report(f"a field was not kept: {error}")
 
     def _watch(self) -> None:

@@ -275,6 +275,19 @@ def test_each_steady_field_is_kept_once_by_itself(tmp_path: Path) -> None:
         assert running.health().recording == "ready"
 
 
+def test_fields_are_kept_by_themselves_once_there_is_a_store(tmp_path: Path) -> None:
+    camera = Shown()
+    with (
+        open_store(tmp_path, device="bench", min_free_bytes=0) as store,
+        station(camera, auto_capture=True, consensus_frames=5, consensus_needed=3) as running,
+    ):
+        running.stop_recording("the disk was full at the start; make room")
+        until(lambda: any("a field was not kept" in event.text for event in running.events))
+        running.start_recording(store)
+        camera.image = OTHER
+        until(lambda: store.count(Filter()) == 1)
+
+
 def test_a_full_disk_stops_recording_only_and_says_so_once(tmp_path: Path) -> None:
     with (
         open_store(tmp_path, device="bench", min_free_bytes=0) as store,
