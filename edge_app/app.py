@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ class App:
         while not self.station.wait(TURN_S):
             service.notify("WATCHDOG=1")  # a part that hangs is the station's business; it ends when it gives up
             if self._fleet is not None and self._is_due("health", HEALTH_EVERY_S):
-                self._fleet.publish_health(vars(self.station.health()) | {"board": vars(read_board())})
+                self._fleet.publish_health(asdict(self.station.health()) | {"board": asdict(read_board())})
             if self._keeps_records and self.station.store is None and self._is_due("store", STORE_EVERY_S):
                 self._open_store()
             if self.station.store is not None and self._is_due("retain", RETAIN_EVERY_S):
@@ -148,6 +149,8 @@ class App:
             return
         self._stack.enter_context(store)
         self.station.start_recording(store)
+        if self._fleet is not None:
+            self._fleet.outbox = store
 
     def _tell_broker(self) -> None:
         from edge_app.fleet import Fleet
@@ -187,5 +190,5 @@ class App:
 
     def _judged(self, judged: Judged) -> None:
         if self._fleet is not None:
-            self._fleet.publish_verdict(judged.verdict.as_json() | {"consensus": vars(judged.consensus)})
+            self._fleet.publish_verdict(judged.verdict.as_json() | {"consensus": asdict(judged.consensus)})
         self._on_judged(judged)

@@ -59,6 +59,7 @@ class Fleet:
     """The connection to the broker, made again whenever it is lost; a context manager.
 
     A message is sent again when its acknowledgement was lost: who keys by the record's id has each record once.
+    outbox: where records wait for the broker, None while none are kept; another thread may set it once they are.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Fleet:
             raise SettingsError("no MQTT broker is named; set mqtt.host")
         self._settings = settings
         self._device = device
-        self._outbox = outbox
+        self.outbox = outbox
         self._on_event = on_event
         self._name = f"MQTT broker {settings.host}:{_port(settings)}"
         self._context = _tls_context(settings)
@@ -136,7 +137,7 @@ class Fleet:
     def _serve(self) -> None:
         """Serve one connection until it is to end; raises OSError when it can't be had or is lost."""
         link = _Link(self._settings, self._device, self._context)
-        drain = _Drain(link, self._outbox, self._on_event) if self._outbox else None
+        drain: _Drain | None = None
         told: dict[str, tuple[str, int, float]] = {}
         try:
             link.open()
@@ -146,6 +147,8 @@ class Fleet:
             while not self._stopping.is_set():
                 link.turn()
                 self._tell_newest(link, told)
+                if drain is None and self.outbox is not None:
+                    drain = _Drain(link, self.outbox, self._on_event)
                 if drain:
                     drain.step()
             link.publish("status", "offline", retain=True)

@@ -1,0 +1,77 @@
+"""The whole app from its settings: what its parts tell each other, and what goes on where one of them is missing."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edge_app.app import App, running
+from edge_app.errors import StoreFullError
+from edge_app.settings import load_settings
+from tests.broker import Broker, Listener
+from tests.waiting import until
+
+
+@contextmanager
+def app(**changes: object) -> Iterator[App]:
+    """Run the app on drawn frames; what it says goes nowhere."""
+    settings = load_settings(
+        Path(os.devnull),
+        {},
+        device="scope-1",
+        **{"source": "demo:?stay=20", "server__page": False, "records__min_free_mb": 1} | changes,
+    )
+    with running(settings, lambda _: None, lambda _: None) as started:
+        waiting = threading.Thread(target=started.wait)
+        waiting.start()
+        try:
+            yield started
+        finally:
+            started.station.stop()
+            waiting.join()
+
+
+def test_the_broker_hears_of_the_boards_health_as_a_raspberry_pi_tells_it(
+    start_broker: Callable[..., Broker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vcgencmd").write_text("#!/bin/sh\necho throttled=0x50005\n")
+    (tmp_path / "vcgencmd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    broker = start_broker()
+    with Listener(broker) as listener, app(mqtt__host="127.0.0.1", mqtt__port=broker.port):
+        until(lambda: listener.payloads("scope-1/health"))
+        board = json.loads(listener.payloads("scope-1/health")[0])["board"]
+    assert board["throttling"] == {
+        "now": ["under-voltage", "throttled"],
+        "since_boot": ["under-voltage", "throttled"],
+    }
+
+
+def test_records_that_begin_only_once_the_disk_has_room_reach_the_broker_too(
+    start_broker: Callable[..., Broker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = start_broker()
+    monkeypatch.setattr("edge_app.app.STORE_EVERY_S", 0.1)
+    with monkeypatch.context() as full:
+        full.setattr("edge_app.store.open_store", no_room)
+        started = app(
+            mqtt__host="127.0.0.1",
+            mqtt__port=broker.port,
+            records__folder=tmp_path / "records",
+            records__auto_capture=True,
+        )
+        with Listener(broker) as listener, started as running_app:
+            until(lambda: running_app.station.health().recording == "stopped")
+            until(lambda: listener.payloads("scope-1/verdict"))
+            full.undo()
+            until(lambda: running_app.station.health().recording == "ready")
+            until(lambda: running_app.station.store and running_app.station.store.count() > 0)
+            until(listener.record_ids)
+
+
+def no_room(*_: object, **__: object) -> None:
+    raise StoreFullError("no room is left; delete files")
