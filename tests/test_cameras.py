@@ -82,6 +82,7 @@ class Microscope(Device):
         self.grabbed = 0
         self.connected = 0
         self.problem: CameraError | None = None
+        self.fault: Exception | None = None
 
     def connect(self) -> "Microscope":
         self.connected += 1
@@ -98,6 +99,9 @@ class Microscope(Device):
             time.sleep(0.005)
         if self.grabbed >= self.frames_until_lost:
             raise CameraError("the plug was pulled")
+        if self.fault:
+            fault, self.fault = self.fault, None
+            raise fault
         self.grabbed += 1
         return True
 
@@ -379,6 +383,19 @@ def test_a_lost_camera_comes_back_by_itself_and_counts_on(microscope: Microscope
     assert "camera sim: is back after 1 s" in events
     assert sequences == sorted(set(sequences))
     assert sequences[-1] >= 10
+
+
+def test_a_fault_that_nobody_foresaw_is_a_lost_camera_not_the_end_of_its_pictures(
+    microscope: Microscope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_app.cameras.reading.LONGEST_PAUSE_S", 0.05)
+    said: list[str] = []
+    with live(microscope, said.append) as camera:
+        frames = iter(camera)
+        before = next(frames).sequence
+        microscope.fault = ZeroDivisionError("not foreseen")
+        assert next(frame.sequence for frame in frames if any("is back" in line for line in said)) > before
+    assert any("lost: it can't be read (ZeroDivisionError: not foreseen)" in line for line in said)
 
 
 def test_pauses_grow_and_closing_ends_one(microscope: Microscope) -> None:

@@ -1,6 +1,7 @@
 """Reads devices: in order, each frame once; or live, the newest frame wins and a lost camera comes back by itself."""
 
 import itertools
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -19,8 +20,9 @@ from edge_app.preprocessing import Image
 LONGEST_PAUSE_S = 30
 # A thread that comes back from OpenCV while Python ends aborts the process, and OpenCV may wait 10 s for a V4L2 device.
 LONGEST_CLOSE_S = 12
-_T = TypeVar("_T")
 MAX_HUNG = 3  # connections that may hang at a time before no further one is tried
+_T = TypeVar("_T")
+_logger = logging.getLogger(__name__)
 
 
 class Device(ABC):
@@ -313,6 +315,11 @@ class _Reader(threading.Thread):
         except (CameraError, InputError) as error:
             with self._news:
                 self.problem = error
+        except Exception as error:
+            # a fault of ours, or of a library: without a problem the source would seem to have come to its end
+            _logger.exception("reading a camera failed")
+            with self._news:
+                self.problem = CameraError(f"it can't be read ({type(error).__name__}: {error}); report this")
         finally:
             with self._news:
                 self.ended = self.problem is None
