@@ -171,9 +171,9 @@ class Station:
 
     def use_bundle(self, bundle: Path) -> None:
         """Judge with another bundle from the next frame on; raises what loading raises, and all stays as it is."""
+        classifier = self._load(bundle)
         with self._changing:
-            self.classifier = self._load(bundle)
-            self.bundle = bundle
+            self.classifier, self.bundle = classifier, bundle
             self._voting = Voting(*self.consensus)
         self.report(f"the model is now {self.classifier.manifest.name}")
 
@@ -281,6 +281,10 @@ class Station:
                     self._camera_ended = True
         except LeukoscopeError as error:
             self._failure = error
+        except Exception as error:
+            # a fault of ours: a thread that ended unseen would leave the page showing an old picture as live
+            _logger.exception("capture failed")
+            self._failure = StationError(f"capture failed ({type(error).__name__}: {error}); report this")
         self._worker.finish()
         self._over.set()
 
@@ -338,11 +342,16 @@ class Station:
                 self._give_up(f"{said}, after {self._most_restarts} restarts; choose another bundle or runtime")
                 return
             self.report(f"{said}; starting it again ({len(self._restarts)} of {self._most_restarts})")
+            bundle = self.bundle
             try:
-                self.classifier = self._load(self.bundle)
+                classifier = self._load(bundle)
             except LeukoscopeError as error:
                 self._give_up(str(error))
                 return
+            with self._changing:
+                if bundle == self.bundle:  # else it was switched meanwhile
+                    classifier.decision = self.classifier.decision
+                    self.classifier = classifier
             self._worker = _Worker(self)
             self._worker.start()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_app.bundle import default_bundle_path, open_bundle
+from edge_app.bundle import default_bundle_path, open_bundle, write_bundle
 from edge_app.cameras import Camera, Control, Frame, Setting, open_camera
 from edge_app.classifier import Classifier
 from edge_app.errors import BundleNotFoundError, CameraError, InferenceError, StationError, StoreFullError
@@ -247,6 +247,64 @@ def test_a_threshold_is_in_force_from_the_next_frame_on_and_stands_in_the_verdic
         until(lambda: (shown := running.judged.value) and shown.verdict.threshold == 0.5)
         with pytest.raises(StationError, match="above 0 and below 1"):
             running.use_threshold(1.0)
+
+
+def test_a_threshold_stays_in_force_when_the_worker_is_replaced() -> None:
+    failing = threading.Event()
+
+    def fail() -> None:
+        if failing.is_set():
+            raise InferenceError("the model broke")
+
+    with station(Shown(), loader(fail, 1)) as running:
+        running.use_threshold(0.9)
+        failing.set()
+        until(lambda: running.health().restarts == 1)
+        before = running.judged.value
+        until(lambda: running.judged.value is not before)
+        assert running.judged.value
+        assert running.judged.value.verdict.threshold == 0.9
+
+
+def test_a_bundle_that_was_chosen_while_the_worker_is_replaced_is_the_one_in_use(tmp_path: Path) -> None:
+    chosen = tmp_path / "chosen.leuko"
+    write_bundle(chosen, open_bundle(default_bundle_path()))
+    loading, chosen_is_loaded = threading.Event(), threading.Event()
+    loaded: list[Classifier] = []
+
+    def loads(path: Path) -> Classifier:
+        classifier = load(path)
+        if not loaded:
+            classifier.runtime = Stubborn(_break)
+        elif path != chosen:
+            loading.set()
+            assert chosen_is_loaded.wait(30)
+        loaded.append(classifier)
+        return classifier
+
+    with station(Shown(), loads) as running:
+        assert loading.wait(30)
+        running.use_bundle(chosen)
+        wanted = running.classifier
+        chosen_is_loaded.set()
+        until(lambda: len(loaded) == 3 and running.health().ready)
+        assert running.classifier is wanted
+
+
+def _break() -> None:
+    raise InferenceError("the model broke")
+
+
+def test_a_camera_that_fails_as_nobody_foresaw_ends_the_station_and_is_told() -> None:
+    class Faulty(Shown):
+        def __iter__(self) -> Iterator[Frame]:
+            raise ZeroDivisionError("not foreseen")
+
+    with (
+        station(Faulty()) as running,
+        pytest.raises(StationError, match=r"capture failed \(ZeroDivisionError: not foreseen\)"),
+    ):
+        running.wait(10)
 
 
 def test_a_capture_binds_the_verdict_to_its_own_frame(tmp_path: Path) -> None:
