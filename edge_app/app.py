@@ -99,7 +99,10 @@ class App:
             if self._fleet is not None and self._is_due("health", HEALTH_EVERY_S):
                 self._fleet.publish_health(asdict(self.station.health()) | {"board": asdict(read_board())})
             if self._keeps_records and self.station.store is None and self._is_due("store", STORE_EVERY_S):
-                self._open_store()
+                try:
+                    self._open_store()
+                except StoreError as error:  # at the start it is told at once; now the live view goes on
+                    self.station.stop_recording(str(error))
             if self.station.store is not None and self._is_due("retain", RETAIN_EVERY_S):
                 self._look_after(self.station.store)
         service.notify("STOPPING=1")

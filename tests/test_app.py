@@ -5,12 +5,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 
 from edge_app.app import App, running
-from edge_app.errors import StoreFullError
+from edge_app.errors import StoreError, StoreFullError
 from edge_app.settings import load_settings
 from tests.broker import Broker, Listener
 from tests.waiting import until
@@ -56,8 +57,13 @@ def test_records_that_begin_only_once_the_disk_has_room_reach_the_broker_too(
 ) -> None:
     broker = start_broker()
     monkeypatch.setattr("edge_app.app.STORE_EVERY_S", 0.1)
+    problems = chain([StoreFullError("no room is left")], repeat(StoreError("the disk is gone")))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise next(problems)
+
     with monkeypatch.context() as full:
-        full.setattr("edge_app.store.open_store", no_room)
+        full.setattr("edge_app.store.open_store", refuse)
         started = app(
             mqtt__host="127.0.0.1",
             mqtt__port=broker.port,
@@ -65,13 +71,10 @@ def test_records_that_begin_only_once_the_disk_has_room_reach_the_broker_too(
             records__auto_capture=True,
         )
         with Listener(broker) as listener, started as running_app:
-            until(lambda: running_app.station.health().recording == "stopped")
+            until(lambda: running_app.station.health().recording_problem == "the disk is gone")
+            assert running_app.station.health().recording == "stopped"
             until(lambda: listener.payloads("scope-1/verdict"))
             full.undo()
             until(lambda: running_app.station.health().recording == "ready")
             until(lambda: running_app.station.store and running_app.station.store.count() > 0)
             until(listener.record_ids)
-
-
-def no_room(*_: object, **__: object) -> None:
-    raise StoreFullError("no room is left; delete files")
