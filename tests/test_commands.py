@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -114,6 +115,18 @@ def test_run_judges_a_folder_in_order_and_says_what_it_did(tmp_path: Path) -> No
 
 def test_run_ends_after_the_wanted_number_of_frames() -> None:
     assert len(lines(call("run", "--source", "demo:", "--frames", "2", "--no-page", "--json"))) == 2
+
+
+def test_run_ends_after_the_wanted_number_of_frames_that_came_before_the_page_was_ready(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    running = process("run", "--source", "demo:", "--frames", "1", "--port", str(port), "--records", str(tmp_path))
+    try:
+        _, err = running.communicate(timeout=120)
+    finally:
+        running.kill()
+    assert running.returncode == 0, err
+    assert "1 frames judged" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

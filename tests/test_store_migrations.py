@@ -1,4 +1,6 @@
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +83,14 @@ def test_readers_do_not_migrate(tmp_path: Path) -> None:
         connection.exec_driver_sql("DELETE FROM alembic_version")
     with pytest.raises(StoreError, match="start `leukoscope run` once"):
         read_records(tmp_path)
+
+
+def test_records_that_are_up_to_date_are_opened_without_what_brings_them_up_to_date(tmp_path: Path) -> None:
+    with open_store(tmp_path, device="scope-1"):
+        pass
+    code = (
+        "import sys; from pathlib import Path; from edge_app.store import open_store\n"
+        "with open_store(Path(sys.argv[1]), device='scope-1'): print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

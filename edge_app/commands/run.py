@@ -1,13 +1,18 @@
 """The command `leukoscope run`."""
 
+import gc
 import os
 import signal
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from edge_app.commands.options import show, warn_if_uncertified
+
+if TYPE_CHECKING:
+    from edge_app.station import Station
 
 
 @click.command(
@@ -54,6 +59,8 @@ def command(
     With the page, verdicts are printed with --json only; without it, a line a verdict, and no records are kept but
     by --auto-capture.
     """
+    click.get_current_context().call_on_close(gc.enable)
+    gc.disable()  # looking for garbage among what modules make is a fifth of the start
     from edge_app.app import running
     from edge_app.settings import load_settings
     from edge_app.status import Judged
@@ -74,6 +81,7 @@ def command(
         camera__open_timeout_s=open_timeout,
         camera__read_timeout_s=read_timeout,
     )
+    station: Station | None = None  # verdicts may come before the app is ready
     judged = labelled = 0
     last = -1
 
@@ -86,10 +94,15 @@ def command(
         last = each.frame.sequence
         if as_json or not settings.server.page:
             click.echo(show(each.verdict, as_json))
-        if judged == frames:
-            app.station.stop()
+        if judged == frames and station:
+            station.stop()
 
     with running(settings, lambda text: click.echo(text, err=True), said) as app:
+        gc.freeze()
+        gc.enable()
+        station = app.station
+        if judged == frames:
+            station.stop()
         warn_if_uncertified(app.station.classifier)
 
         def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
 
 from edge_app.errors import StoreError, StoreFullError
 from edge_app.store.images import has_room
 
 FILE_NAME = "records.sqlite"
-MIGRATIONS = "edge_app.store:migrations"
+MIGRATIONS = Path(__file__).with_name("migrations")
+VERSIONS = sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 MIGRATING = 0x4C65756B  # the key of PostgreSQL's lock while one device brings the database up to date
 TIMEOUT_S = 10
 
@@ -53,37 +54,37 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the tables up to date; raises StoreError when a newer version has made them."""
-        from alembic import command
-
         with self.writing() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATING})
-            config = _alembic_config(connection)
-            if _revision(connection) != _newest(config):
-                self._refuse_newer(connection, config)
+            if self._version(connection) != VERSIONS[-1]:
+                from alembic import command  # a tenth of the start, and seldom needed
+                from alembic.config import Config
+
+                config = Config(attributes={"connection": connection})
+                config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
                 command.upgrade(config, "head")
 
     def check(self) -> None:
         """Raise StoreError unless the tables are those of this version."""
         with self.reading() as connection:
-            config = _alembic_config(connection)
-            if _revision(connection) != _newest(config):
-                self._refuse_newer(connection, config)
+            if self._version(connection) != VERSIONS[-1]:
                 raise StoreError(
                     f"the records in {self.name} were kept by an older Leukoscope, or there are none yet; "
                     "start `leukoscope run` once, which brings them up to date"
                 )
 
-    def _refuse_newer(self, connection: Connection, config: Any) -> None:
-        from alembic.script import ScriptDirectory
-
-        revision = _revision(connection)
-        known = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
-        if revision is not None and revision not in known:
+    def _version(self, connection: Connection) -> str | None:
+        """Return the version that made the tables, None where there are none; raises StoreError for a newer one."""
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        if version is not None and version not in VERSIONS:
             raise StoreError(
-                f"the records in {self.name} were kept by a newer Leukoscope (their version is {revision}); "
+                f"the records in {self.name} were kept by a newer Leukoscope (their version is {version}); "
                 "install that one, or name another folder or database"
             )
+        return version
 
     @contextmanager
     def _errors_in_words(self) -> Iterator[None]:
@@ -155,24 +156,3 @@ def _begin_sqlite(connection: Connection) -> None:
     """Take the lock at once where there will be writing: later on it may be refused."""
     writing = connection.get_execution_options().get("writing")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-
-def _alembic_config(connection: Connection) -> Any:
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", MIGRATIONS)
-    config.attributes["connection"] = connection
-    return config
-
-
-def _revision(connection: Connection) -> str | None:
-    from alembic.migration import MigrationContext
-
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _newest(config: Any) -> str | None:
-    from alembic.script import ScriptDirectory
-
-    return ScriptDirectory.from_config(config).get_current_head()
