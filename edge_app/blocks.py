@@ -24,7 +24,7 @@ Image = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
 
 NARROWEST_TILE = 24  # pixels: more tiles than that cost more to look after than they save
-TALLEST_BLOCK = 20  # pixels
+BLOCK_HEIGHT = 15  # pixels, or as near to it as may be: lower ones are more to look after, taller ones less black
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def cut(height: int, width: int, record: "Preprocessing") -> Grid:
     tile_height, tile_width = height // tiles_down, width // tiles_across
     # where one side shrinks by a whole factor, OpenCV computes both sums together in one order, each alone in another
     in_two_sums = height > record.height and width > record.width and height % record.height and width % record.width
-    block = _largest_divisor(tile_height, TALLEST_BLOCK) if in_two_sums else tile_height
+    block = _nearest_divisor(tile_height, BLOCK_HEIGHT) if in_two_sums else tile_height
     # an odd distance, measured from the middle: then no square that the frame's border cuts is missed either
     apart = max(1, record.opening - 1 + record.opening % 2)
     return Grid(
@@ -176,5 +176,7 @@ def _pieces(source: int, target: int) -> int:
     return max(n for n in range(1, common + 1) if common % n == 0 and (n == 1 or source // n >= NARROWEST_TILE))
 
 
-def _largest_divisor(number: int, most: int) -> int:
-    return max(each for each in range(1, most + 1) if number % each == 0)
+def _nearest_divisor(number: int, wanted: int) -> int:
+    """Return the divisor of a number that is nearest to another one, in proportion."""
+    divisors = (each for each in range(1, number + 1) if number % each == 0)
+    return min(divisors, key=lambda each: max(each / wanted, wanted / each))

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ import numpy as np
 from edge_app.bundle import Bundle
 from edge_app.cameras import Frame, Setting
 from edge_app.cells import Box, Cell, find_cells
-from edge_app.cores import Aside
+from edge_app.cores import CORES, Task, offer, results
 from edge_app.fields import cut, fit, holds_nucleated, part, prepare_field
 from edge_app.judging import Decision, Judgement, Reason, judge, judge_frame
-from edge_app.preprocessing import Image, Prepared, Preprocessing
+from edge_app.preprocessing import Image, Prepared
 from edge_app.quality import Quality, measure, pooled, thumbnail
 from edge_app.runtimes import Runtime, load
 from edge_app.scale import RED_CELL_UM, RedCells, Ruler
@@ -126,21 +127,33 @@ class Classifier:
         ruler: of the frame's source; without one, this frame's red cells are measured where the model has a scale.
         """
         manifest, image = self.manifest, frame.image
+        record = manifest.preprocessing
         started = time.perf_counter_ns()
         red_cells, boxes, size, fault = self._divide(image, ruler or Ruler())
         parts = [part(image, box) for box in boxes]
-        prepared = [prepare_field(each, size, manifest.preprocessing) for each in parts]
-        mask = _joined(image, boxes, prepared)
-        # what can be said without the model is found out while it runs, by the cores that it leaves; the rest after it
-        looking = Aside(lambda: _thumbnails(image, parts, size, manifest.preprocessing))
-        finding = Aside(lambda: find_cells(mask))
-        ready = time.perf_counter_ns()
-        with self._inferring:
-            logits = [self.runtime.infer(each.model_input)[0] for each in prepared]
+        cores = max(1, CORES // len(parts))
+        preparing = [Task(partial(prepare_field, each, size, record, cores)) for each in parts]
+        offer(preparing[1:])
+        preparing[0].begin()
+        # While the model runs, the cores that it leaves prepare the other fields, and find out what can be said without
+        # it; what they have not begun then is done by this one.
+        shown = Task(partial(thumbnail, image, record.height, record.width))
+        views = [shown]
+        if len(parts) > 1 or size != (record.width, record.height):
+            views = [Task(partial(thumbnail, each, size[1], size[0])) for each in parts]
+        finding = Task(partial(_find, image, boxes, preparing))
+        measuring = [Task(partial(_measure, *each)) for each in zip(views, preparing, strict=True)]
+        offer([*views, finding, *measuring])
+        logits, inferring = [], 0
+        for each in preparing:
+            model_input = each.result().model_input
+            began = time.perf_counter_ns()
+            with self._inferring:
+                logits.append(self.runtime.infer(model_input)[0])
+            inferring += time.perf_counter_ns() - began
         inferred = time.perf_counter_ns()
-        small, thumbnails = looking.result()
-        qualities = [measure(*each) for each in zip(thumbnails, prepared, strict=True)]
-        cells = finding.result()
+        qualities = results(measuring)
+        mask, cells = finding.result()
         decision = self.decision
         fields = []
         for box, scores, seen in zip(boxes, logits, qualities, strict=True):
@@ -151,8 +164,8 @@ class Classifier:
         done = time.perf_counter_ns()
         times = {
             "grab": frame.grab_ms,
-            "prepare": (ready - started) / 1e6,
-            "infer": (inferred - ready) / 1e6,
+            "prepare": (inferred - started - inferring) / 1e6,
+            "infer": inferring / 1e6,
             "judge": (done - inferred) / 1e6,
         }
         return Verdict(
@@ -165,7 +178,7 @@ class Classifier:
             quality=pooled(qualities, mask),
             cells=cells,
             mask=mask,
-            thumbnail=small,
+            thumbnail=shown.result(),
             times_ms=times | {"total": sum(times.values())},
             frame_id=frame.sequence,
             captured_at=frame.captured_at,
@@ -199,24 +212,18 @@ class Classifier:
         return red_cells, boxes, fit(boxes[0], red_cells, scale, record), None
 
 
-def _joined(image: Image, boxes: Sequence[Box], prepared: Sequence[Prepared]) -> Image:
-    """Return the mask of a frame from those of its fields, which cover it."""
-    if len(boxes) == 1:
-        return prepared[0].mask
-    mask = np.zeros(image.shape[:2], np.uint8)
-    for box, each in zip(boxes, prepared, strict=True):
-        np.bitwise_or(part(mask, box), each.mask, out=part(mask, box))
-    return mask
+def _find(image: Image, boxes: Sequence[Box], preparing: Sequence[Task[Prepared]]) -> tuple[Image, list[Cell]]:
+    """Return the mask of a frame from those of its fields, which cover it, and the cells in it."""
+    masks = [each.result().mask for each in preparing]
+    mask = masks[0] if len(masks) == 1 else np.zeros(image.shape[:2], np.uint8)
+    if len(masks) > 1:
+        for box, each in zip(boxes, masks, strict=True):
+            np.bitwise_or(part(mask, box), each, out=part(mask, box))
+    return mask, find_cells(mask)
 
 
-def _thumbnails(
-    image: Image, parts: Sequence[Image], size: tuple[int, int], record: Preprocessing
-) -> tuple[Image, list[Image]]:
-    """Return a frame at the model's size, and its fields as large as they are in the model's input."""
-    small = thumbnail(image, record.height, record.width)
-    if len(parts) == 1 and size == (record.width, record.height):
-        return small, [small]
-    return small, [thumbnail(each, size[1], size[0]) for each in parts]
+def _measure(view: Task[Image], preparing: Task[Prepared]) -> Quality:
+    return measure(view.result(), preparing.result())
 
 
 def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:

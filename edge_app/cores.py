@@ -5,10 +5,11 @@ frame. Otherwise it gives it back after each, and the kernel makes a thousand pa
 """
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Generic, TypeVar
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -21,28 +22,51 @@ Result = TypeVar("Result")
 np.empty(KEPT_BYTES, np.uint8)  # freed at once, never touched
 
 
-class Aside(Generic[Result]):
-    """Work for another thread, which this one does itself if none has begun it by the time its result is needed.
+class Task(Generic[Result]):
+    """Work that is done once, by the first thread that comes to it: one it was offered to, or one that needs its result.
 
-    On a busy device threads are late: then nothing is waited for that could be done at once.
+    On a busy device threads are late: so nothing is waited for that could be done at once. A task may ask for the
+    results of others, if none of them asks for its own.
     """
 
     def __init__(self, work: Callable[[], Result]) -> None:
-        """Offer the work."""
         self._work = work
-        self._future = pool.submit(work)
+        self._begun = Lock()
+        self._outcome: Future[Result] = Future()
+
+    def begin(self) -> None:
+        """Do the work if nobody has begun it."""
+        if self._begun.acquire(blocking=False):
+            try:
+                self._outcome.set_result(self._work())
+            except BaseException as error:  # whoever asks for the result is told
+                self._outcome.set_exception(error)
 
     def result(self) -> Result:
         """Return the work's result; raises what the work raises."""
-        return self._work() if self._future.cancel() else self._future.result()
+        self.begin()
+        return self._outcome.result()
 
 
-def share_out(work: Callable[[Item], object], items: Sequence[Item]) -> None:
-    """Do the work for each item; the first in this thread, as handing one over costs some 100 µs."""
-    others = [Aside(partial(work, item)) for item in items[1:]]
-    work(items[0])
-    for other in others:
-        other.result()
+def offer(tasks: Iterable[Task[Any]]) -> None:
+    """Offer tasks to the other cores, which begin with the first."""
+    for each in tasks if CORES > 1 else ():
+        pool.submit(each.begin)
+
+
+def results(tasks: Sequence[Task[Result]]) -> list[Result]:
+    """Return the tasks' results; what nobody has begun is done from the last on, as others begin with the first."""
+    for each in reversed(tasks):
+        each.begin()
+    return [each.result() for each in tasks]
+
+
+def share_out(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return the results of the work on each item; this thread begins at once with the first."""
+    tasks = [Task(partial(work, item)) for item in items]
+    offer(tasks[1:])
+    tasks[0].begin()
+    return results(tasks)
 
 
 def _start_again() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from edge_app.cells import Box, Cell
+from edge_app.cores import CORES
 from edge_app.preprocessing import Image, Prepared, Preprocessing, prepare
 from edge_app.scale import RedCells, Scale
 
@@ -44,15 +45,15 @@ def fit(box: Box, red_cells: RedCells, scale: Scale, record: Preprocessing) -> t
     return _filled(box[2] / field_width, record.width), _filled(box[3] / field_height, record.height)
 
 
-def prepare_field(field: Image, size: tuple[int, int], record: Preprocessing) -> Prepared:
+def prepare_field(field: Image, size: tuple[int, int], record: Preprocessing, cores: int = CORES) -> Prepared:
     """Prepare a field (uint8 [h, w, 3], BGR) to fill `size` of the model's input, see `fit`; around it no stain is.
 
-    Raises InputError for another shape or dtype.
+    cores: see `prepare`. Raises InputError for another shape or dtype.
     """
     width, height = size
     if size == (record.width, record.height):
-        return prepare(field, record)
-    small = prepare(field, record.replace(width=width, height=height))
+        return prepare(field, record, cores)
+    small = prepare(field, record.replace(width=width, height=height), cores)
     left, top = (record.width - width) // 2, (record.height - height) // 2
     model_input = np.zeros((1, record.height, record.width, 3), np.uint8)
     model_input[:, top : top + height, left : left + width] = small.model_input

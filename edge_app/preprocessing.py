@@ -61,11 +61,11 @@ class Prepared:
 
 def stain_mask(frame: Image, record: Preprocessing) -> Image:
     """Return the stain's mask: uint8 [h, w], 255 where the frame (uint8 [h, w, 3], BGR) is stained, else 0."""
-    return _work_off(frame, record, lambda *_: None)
+    return _work_off(frame, record, CORES, lambda *_: None)
 
 
-def prepare(frame: Image, record: Preprocessing) -> Prepared:
-    """Return the model's input and the mask of a frame (uint8 [h, w, 3], BGR, at least 1 × 1).
+def prepare(frame: Image, record: Preprocessing, cores: int = CORES) -> Prepared:
+    """Return the model's input and the mask of a frame (uint8 [h, w, 3], BGR, at least 1 × 1); cores: to be kept busy.
 
     Only what may be stained is looked at closely and reduced (see `edge_app.blocks`); the result is that of the plain
     sequence of steps. Raises InputError when the frame has another shape or dtype.
@@ -75,11 +75,11 @@ def prepare(frame: Image, record: Preprocessing) -> Prepared:
     def reduce(stain: Stain, grid: Grid, above: int, tiles: slice) -> None:
         shrink(stain, grid, above, small[tiles.start * grid.small_height : tiles.stop * grid.small_height])
 
-    mask = _work_off(frame, record, reduce)
+    mask = _work_off(frame, record, cores, reduce)
     return Prepared(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)[np.newaxis], mask)
 
 
-def _work_off(frame: Image, record: Preprocessing, use: Callable[[Stain, Grid, int, slice], None]) -> Image:
+def _work_off(frame: Image, record: Preprocessing, cores: int, use: Callable[[Stain, Grid, int, slice], None]) -> Image:
     """Return a frame's mask, found in strips; use: is given each strip's stain, the rows of blocks that were added
     above it, and its rows of tiles.
     """
@@ -99,15 +99,15 @@ def _work_off(frame: Image, record: Preprocessing, use: Callable[[Stain, Grid, i
         use(stain, grid, above, tiles)
 
     count = height // grid.tile_height
-    batch = -(-count // _strips(frame))
+    batch = -(-count // _strips(frame, cores))
     share_out(work, [slice(first, min(first + batch, count)) for first in range(0, count, batch)])
     return mask
 
 
-def _strips(frame: Image) -> int:
-    """Return into how many strips a frame is cut: as few as keep all cores busy, since handing one over costs time."""
+def _strips(frame: Image, cores: int) -> int:
+    """Return into how many strips a frame is cut: as few as keep the cores busy, since each costs some 80 µs."""
     pixels: int = frame.shape[0] * frame.shape[1]
-    return CORES * max(1, round(pixels / (CORES * STRIP_PIXELS)))
+    return cores * max(1, round(pixels / (cores * STRIP_PIXELS)))
 
 
 def _check(frame: Image) -> None:
