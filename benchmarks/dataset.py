@@ -28,7 +28,7 @@ Part = Literal["train", "val", "test"]
 Split = Literal["random", "scene"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 MANIFEST = "manifest.json"
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
 
 
 class DatasetFile(Frozen):
@@ -64,7 +64,7 @@ class DatasetManifest(Frozen):
     there are none, or their red cells could not be measured. left_out: reason → fields that are in no part.
     """
 
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[3] = FORMAT_VERSION
     task: Task
     classes: tuple[str, ...]
     split: Split

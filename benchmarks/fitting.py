@@ -11,6 +11,7 @@ from edge_app.judging import Decision, Limits, Range, softmax
 from edge_app.quality import Quality
 
 REFUSED_SHARE = 0.01  # of the training images that each limit may refuse
+NOISE_FACTOR = 2  # times the noise that nearly all training images stay below is too much
 MARGIN = 0.05  # a range is widened by this share of its width at both ends
 SURE_ACCURACY = 0.995  # what is wanted of the validation images that are not abstained from
 LARGEST_ABSTENTION = 0.05  # but no more than this share of any class is abstained from: the limit must silence none
@@ -68,6 +69,7 @@ def fit_limits(qualities: Iterable[Quality], min_confidence: float) -> Limits:
     return Limits(
         min_mask_fraction=round(float(column("mask_fraction").min()) / 2, 6),
         min_focus=round(float(np.quantile(column("focus"), REFUSED_SHARE)), 4),
+        max_noise=round(float(np.quantile(column("noise"), 1 - REFUSED_SHARE)) * NOISE_FACTOR, 2),
         # not of the darkest: a data set with a few dark frames would let others be answered that are dimmed to 40 %
         min_brightness=round(float(np.quantile(column("brightness"), REFUSED_SHARE)) * 0.9, 1),
         max_clipped=round(float(np.quantile(column("clipped"), 1 - REFUSED_SHARE)) * 1.2, 4),

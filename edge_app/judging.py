@@ -17,6 +17,7 @@ Reason = Literal[
     "too_dark",
     "clipped",
     "out_of_focus",
+    "noisy",
     "stain_out_of_range",
     "scale_unknown",
     "scale_out_of_range",
@@ -28,6 +29,7 @@ REASONS: dict[Reason, str] = {
     "too_dark": "too dark: raise the lamp or the exposure",
     "clipped": "burnt out: lower the lamp or the exposure",
     "out_of_focus": "out of focus: focus again",
+    "noisy": "too noisy: give the camera more light and less gain",
     "stain_out_of_range": "colours unlike those of the training images: check white balance and stain",
     "scale_unknown": "red cells can't be measured: move to where more lie, or give the scale (--um-per-pixel)",
     "scale_out_of_range": "red cells too large or too small for the model: use another magnification",
@@ -60,6 +62,7 @@ class Limits(Frozen):
 
     min_mask_fraction: Share
     min_focus: Annotated[float, Field(ge=0)]
+    max_noise: Annotated[float, Field(ge=0)]
     min_brightness: Level
     max_clipped: Share
     tint_a: Range
@@ -193,6 +196,8 @@ def refusal(quality: Quality, limits: Limits) -> Reason | None:
         return "no_stained_cell"
     if quality.focus < limits.min_focus:
         return "out_of_focus"
+    if quality.noise > limits.max_noise:
+        return "noisy"
     in_range = (
         quality.tint_a in limits.tint_a
         and quality.tint_b in limits.tint_b

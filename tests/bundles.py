@@ -31,6 +31,7 @@ IMAGES = 4
 ANY_FRAME = Limits(
     min_mask_fraction=0,
     min_focus=0,
+    max_noise=1000,
     min_brightness=0,
     max_clipped=1,
     tint_a=Range(low=0, high=255),

@@ -37,6 +37,7 @@ def a_verdict(
     quality = Quality(
         mask_fraction=0.25,
         focus=1.5,
+        noise=1.5,
         brightness=230.0,
         clipped=0.0,
         tint_a=130.0,

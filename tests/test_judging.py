@@ -10,6 +10,7 @@ CLASSES = ("Cancer", "Normal")
 GOOD = Quality(
     mask_fraction=0.1,
     focus=1.0,
+    noise=2.0,
     brightness=240,
     clipped=0.01,
     tint_a=130,
@@ -20,6 +21,7 @@ GOOD = Quality(
 LIMITS = Limits(
     min_mask_fraction=0.01,
     min_focus=0.1,
+    max_noise=5.0,
     min_brightness=100,
     max_clipped=0.2,
     tint_a=Range(low=124, high=138),
@@ -43,6 +45,7 @@ def test_a_good_frame_gets_the_likelier_class() -> None:
         ({"mask_fraction": 0.001}, "no_stained_cell"),
         ({"stain_hue": None, "stain_saturation": None}, "no_stained_cell"),
         ({"focus": 0.05}, "out_of_focus"),
+        ({"noise": 6.0}, "noisy"),
         ({"brightness": 60}, "too_dark"),
         ({"clipped": 0.5}, "clipped"),
         ({"tint_a": 110}, "stain_out_of_range"),

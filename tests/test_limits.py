@@ -25,6 +25,12 @@ def blurred(frame: Image) -> Image:
     return np.asarray(cv2.GaussianBlur(frame, (0, 0), 2 * frame.shape[1] / 224), np.uint8)  # sigma: 2 model pixels
 
 
+def noisy(frame: Image) -> Image:
+    cells = frame.shape[0] / 224 * frame.shape[1] / 224  # pixels that the model sees as one
+    noise = np.random.default_rng(0).normal(scale=12 * cells**0.5, size=frame.shape)
+    return (frame + noise).round().clip(0, 255).astype(np.uint8)
+
+
 def gain(factors: tuple[float, float, float]) -> Change:
     return lambda frame: np.clip(frame * np.array(factors), 0, 255).astype(np.uint8)
 
@@ -39,6 +45,7 @@ def grey(frame: Image) -> Image:
 
 CHANGES: dict[str, tuple[Change, float]] = {  # name → (change, smallest share that must be refused)
     "blurred, sigma 2 of 224 pixels": (blurred, 0.95),
+    "noise, sigma 12 of 255 at the model's size": (noisy, 0.95),
     "dimmed to 30 %": (gain((0.3, 0.3, 0.3)), 0.95),
     "over-exposed, twice": (gain((2, 2, 2)), 0.95),
     "empty field": (empty, 1.0),

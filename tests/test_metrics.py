@@ -110,6 +110,7 @@ def test_fitted_limits_accept_nearly_all_that_they_were_set_from() -> None:
         Quality(
             mask_fraction=abs(m) + 0.01,
             focus=abs(f) + 0.1,
+            noise=2 + abs(f),
             brightness=240 + b,
             clipped=abs(c),
             tint_a=130 + b,
@@ -124,4 +125,5 @@ def test_fitted_limits_accept_nearly_all_that_they_were_set_from() -> None:
     assert refusal(drawn[1].replace(brightness=0.6 * drawn[1].brightness), limits) == "too_dark"
     assert sum(refusal(quality, limits) is None for quality in drawn) >= 0.97 * 500
     assert refusal(drawn[1].replace(focus=0.0), limits) == "out_of_focus"
+    assert refusal(drawn[1].replace(noise=6.0), limits) == "noisy"
     assert refusal(drawn[1].replace(stain_hue=150.0), limits) == "stain_out_of_range"

@@ -6,6 +6,7 @@ from benchmarks.results import Perturbation
 from edge_app.manifest import Figure
 from train.published import PUBLISHED, Published
 from train.run_metrics import RunMetrics
+from train.weights import KERAS_SUFFIXES
 
 TITLES = {
     "accuracy": "accuracy",
@@ -52,9 +53,12 @@ def published_cells(study: Published, name: str) -> tuple[str, str]:
 
 
 def short_run(metrics: RunMetrics) -> str:
-    """Return how far a run fell short of its recipe's epochs, or nothing."""
-    epochs = metrics.recipe_epochs
-    return "" if metrics.run.epochs_run >= epochs else f"short run: {metrics.run.epochs_run} of {epochs} epochs"
+    """Return how far a run fell short of its recipe's epochs, or nothing; one that goes on with weights that were given
+    to a recipe for random ones is not short.
+    """
+    run, epochs = metrics.run, metrics.recipe_epochs
+    goes_on = not run.recipe["pretrained"] and run.started_from.endswith((".pt", *KERAS_SUFFIXES))
+    return "" if goes_on or run.epochs_run >= epochs else f"short run: {run.epochs_run} of {epochs} epochs"
 
 
 def robustness_name(perturbation: Perturbation | None) -> str:

@@ -82,6 +82,7 @@ class Kept(Frozen):
         width, height) in pixels of the image. outline: of the stain, polygons of points (x, y).
     times_ms: milliseconds by stage. bundle, preprocessing: sha256. executed: what the runtime says it ran.
     settings: the camera's. leukoscope: the version that judged.
+    noise: null in records of versions before 3.
     fields, positive_share, worst_field, scale: as in a verdict; empty and null in records of versions before 2.
     um_per_pixel: as it was given in the settings.
     """
@@ -101,6 +102,7 @@ class Kept(Frozen):
     indeterminate: str | None
     mask_fraction: float
     focus: float
+    noise: float | None = None
     brightness: float
     clipped: float
     tint_a: float

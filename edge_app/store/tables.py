@@ -113,6 +113,7 @@ records = Table(
     Column("positive_share", Float(53)),
     Column("worst_field", Integer),
     Column("scale", JSON),
+    Column("noise", Float(53)),
     UniqueConstraint("store", "order", name="record_store_order"),
     Index("record_captured_at", "captured_at"),
     Index("record_shown", "purging", "deleted_at", "id"),  # to count and to page by

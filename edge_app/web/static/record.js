@@ -41,6 +41,7 @@ function facts(record) {
     ["Note", record.note],
     ["Cells", String(record.cells)],
     ["Focus", record.focus.toFixed(3)],
+    ["Noise", record.noise === null ? "–" : record.noise.toFixed(1)],
     ["Model", `${record.model}${record.certified ? "" : " (not certified)"}`],
     ["Ran as", record.executed],
     ["Device", record.device],
