@@ -33,7 +33,9 @@ def quantise(
     one kind of integers. float_layers: names of operations to leave in float.
 
     Preset and bias correction are what OpenVINO's guide has for SiLU networks. The slow bias correction runs the real
-    int8 layers one after the other, as `export.bias_correction` does, which says why that matters here.
+    int8 layers one after the other, as `export.bias_correction` does, which says why that matters here. Weights use
+    half of their range, so that sums of products don't overflow where instructions add them up in 16 bits: with all of
+    it, YOLO11n's probabilities were ten times as far from the source, on a processor with VNNI, too.
     """
     import nncf
 
@@ -51,6 +53,7 @@ def quantise(
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(calibration),
             fast_bias_correction=False,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
             ignored_scope=nncf.IgnoredScope(names=sorted(float_layers)) if float_layers else None,
         )
     return files_of(quantised)
