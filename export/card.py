@@ -20,6 +20,13 @@ def model_card(manifest: Manifest, record: RunRecord, evaluation: Evaluation) ->
         f"| {name} | {' | '.join(map(str, row))} |"
         for name, row in zip(manifest.classes, evaluation.confusion["test"], strict=True)
     )
+    scale = manifest.scale
+    magnification = (
+        f"At the model's input red cells are {scale.red_cell_px:.1f} pixels ({scale.um_per_pixel:.2f} µm a pixel); "
+        "larger frames are cut into fields of that scale, and one whose scale can't be met gets no label."
+        if scale
+        else "It was trained on whole frames; other magnifications are outside what was measured."
+    )
     recalls = ", ".join(
         f"of {name} {100 * share:.2f} % (source {100 * gate.source_recall[name]:.2f} %)"
         for name, share in gate.recall.items()
@@ -64,10 +71,10 @@ No label, as the model is not sure enough: {abstained}.
 ## Limits
 - The random split is the published study's protocol; images of one slide stand on both sides of it. The scene split
   keeps overlapping images together, but patients are not known: neither figure is a claim about new patients.
-- The classes of the training data differ in colour, camera and scale; the model may use that. It was trained on whole
-  fields of the two data sets above; other magnifications and cameras are outside what was measured.
-- A frame outside the limits of the manifest (focus, exposure, colour, stain) gets no label. They were set from the
-  training images, each to refuse about one in a hundred of them at the most.
+- The classes of the training data differ in colour, camera and scale; the model may use that; other cameras are
+  outside what was measured. {magnification}
+- A frame outside the limits of the manifest (focus, noise, exposure, colour, stain) gets no label. They were set from
+  the training images, each to refuse about one in a hundred of them at the most.
 """
 
 
