@@ -122,6 +122,16 @@ def test_the_larger_models_train(model: str, tiny_dataset: Path, tmp_path: Path)
     assert source_logits(tmp_path / "run")(np.zeros((1, 64, 64, 3), np.uint8)).shape == (1, 2)
 
 
+def test_bfloat16_gives_nearly_the_losses_of_float32(tiny_dataset: Path, tmp_path: Path) -> None:
+    losses = []
+    for precision in ("float32", "mixed_bfloat16"):
+        recipe = load_recipe("yolo11n-scratch", epochs=1, batch=16, precision=precision)
+        train(tiny_dataset, tmp_path / precision, recipe)
+        losses.append(read_history(tmp_path / precision)[0].train_loss)
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
 def test_what_the_published_code_ran_trains_too(tiny_dataset: Path, tmp_path: Path) -> None:
     recipe = load_recipe("yolo11n-published-code", epochs=1, batch=64, pretrained=False)
     assert train(tiny_dataset, tmp_path / "run", recipe).recipe["augmentation"] == "ultralytics"

@@ -75,7 +75,12 @@ def test_a_typing_error_in_a_change_is_named() -> None:
 
 def test_a_recipe_keeps_epochs_at_full_size() -> None:
     with pytest.raises(TrainingError, match=r"field small_epochs: .*leave none of 5 at full size"):
-        load_recipe("yolo11n-scratch", epochs=5)
+        load_recipe("yolo11n-scratch", epochs=5, small_epochs=5)
+
+
+@pytest.mark.parametrize(("epochs", "small"), [(1, 0), (23, 15), (92, 60)])
+def test_other_epochs_keep_the_share_of_small_ones(epochs: int, small: int) -> None:
+    assert load_recipe("yolo11n-scratch", epochs=epochs).small_epochs == small
 
 
 @pytest.fixture

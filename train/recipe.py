@@ -138,12 +138,17 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str, **changes: object) -> YoloRecipe | KerasRecipe:
     """Return a shipped recipe with some fields changed; raises TrainingError that names a wrong field or recipe.
 
-    A change that is a mapping changes the fields that it names, and leaves the field's others.
+    A change that is a mapping changes the fields that it names, and leaves the field's others. Other epochs keep the
+    recipe's share of small ones, unless these are given, too.
     """
     file = resources.files("train").joinpath("recipes", f"{name}.toml")
     if not file.is_file():
         raise TrainingError(f"there is no recipe {name}; choose one of {', '.join(recipe_names())}")
-    return parse_recipe(_merged(tomllib.loads(file.read_text("utf-8")), changes), name)
+    shipped = tomllib.loads(file.read_text("utf-8"))
+    epochs = changes.get("epochs")
+    if isinstance(epochs, int) and "small_epochs" in shipped:
+        changes = {"small_epochs": shipped["small_epochs"] * epochs // shipped["epochs"]} | changes
+    return parse_recipe(_merged(shipped, changes), name)
 
 
 def parse_recipe(values: Mapping[str, Any], name: str) -> YoloRecipe | KerasRecipe:
