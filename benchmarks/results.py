@@ -5,13 +5,15 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
+from edge_app.disk import replace_file
 from edge_app.errors import InputError
 from edge_app.frozen import Frozen
 from edge_app.judging import Reason
@@ -381,12 +383,16 @@ def check_output(path: Path) -> None:
     """Raise InputError when a result file could not be written there: to be called before hours of measuring."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; give --output the name of a file in it")
-    _write(path, "", keep=False)
+    partial = path.with_name(f"{path.name}.partial")
+    with _in_words(path):
+        partial.touch()
+        partial.unlink()
 
 
 def write_results(path: Path, results: LatencyResults | AccuracyResults) -> None:
     """Write a result file, whole or not at all; raises InputError when the folder can't be written to."""
-    _write(path, results.model_dump_json(indent=1) + "\n", keep=True)
+    with _in_words(path):
+        replace_file(path, results.model_dump_json(indent=1).encode() + b"\n")
 
 
 def results_schema() -> str:
@@ -395,14 +401,10 @@ def results_schema() -> str:
     return json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _write(path: Path, text: str, *, keep: bool) -> None:
-    partial = path.with_name(f"{path.name}.partial")
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
     try:
-        partial.write_text(text, "utf-8")
-        if keep:
-            partial.replace(path)
-        else:
-            partial.unlink()
+        yield
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} can't be written ({reason}); give --output a file in a folder of yours") from None

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from edge_app.disk import sync_folder, write_file
 from edge_app.errors import BundleError, BundleNotFoundError, MemberError, UnsafeMemberError
 
 if TYPE_CHECKING:
@@ -148,8 +149,8 @@ def write_folder(path: Path, files: Mapping[str, bytes], *, replace: bool) -> No
             _check_replaceable(path, replace)
         new.mkdir()
         for name, content in files.items():
-            _write_file(new / name, content)
-        _sync_folder(new)
+            write_file(new / name, content)
+        sync_folder(new)
         if replace and os.path.lexists(path):
             path.rename(old)
         new.rename(path)
@@ -161,7 +162,7 @@ def write_zip(path: Path, files: Mapping[str, bytes], *, replace: bool) -> None:
         if os.path.lexists(path) and not (replace and path.is_file()):
             raise BundleError(f"{path} exists; remove it, or choose another name")
         new.mkdir()
-        _write_file(new / path.name, zipped(files, compress=False))
+        write_file(new / path.name, zipped(files, compress=False))
         (new / path.name).replace(path)
 
 
@@ -254,7 +255,7 @@ def _writing(path: Path) -> Iterator[tuple[Path, Path, Path]]:
                 old.rename(path)
             for folder in (new, old):
                 shutil.rmtree(folder, ignore_errors=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise BundleError(
@@ -267,18 +268,3 @@ def _check_replaceable(path: Path, replace: bool) -> None:
         raise BundleError(f"{path} exists; remove it, or choose another name")
     if not ((path / "manifest.json").is_file() and (path / "golden.npz").is_file()):
         raise BundleError(f"{path} is not a bundle, and is not replaced by one; choose another name")
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edge_app.bundle import Bundle, GoldenReport, check_golden, default_bundle_path, open_bundle, write_bundle
+from edge_app.disk import replace_file
 from edge_app.errors import BundleError, BundleNotFoundError
 from edge_app.frozen import Frozen
 from edge_app.runtimes import Executed, load
@@ -268,15 +269,5 @@ def _read_pointer(folder: Path) -> Pointer:
 
 def _write_pointer(folder: Path, pointer: Pointer) -> None:
     """Replace the pointer, whole or not at all, also through a power cut; what it names is on the disk already."""
-    partial = folder / f".{POINTER}"
     with _in_words(folder):
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(pointer.model_dump_json(indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / POINTER)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        replace_file(folder / POINTER, pointer.model_dump_json(indent=1).encode() + b"\n", folder / f".{POINTER}")

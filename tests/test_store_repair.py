@@ -128,3 +128,10 @@ def test_a_folder_keeps_its_name_for_good(tmp_path: Path, kept: list[Record]) ->
     with pytest.raises(StoreError, match="store-id is damaged"):
         reopened(tmp_path)
     assert kept
+
+
+def test_a_power_cut_while_the_folder_got_its_first_id_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "store-id.part").write_text("3f")
+    with open_store(tmp_path, device="bench", min_free_bytes=0) as store:
+        keep_one(store, seed=0)
+        assert store.count() == 1

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from benchmarks.page import Column, Picture, Section, Table, html
+from edge_app import disk
 from edge_app.errors import InputError
 from edge_app.images import read_image
 from edge_app.preprocessing import Image
@@ -57,12 +58,7 @@ def write_audit(audited: Audited, folder: Path) -> list[str]:
 def check_folder(folder: Path) -> None:
     """Raise InputError where `write_audit` could not write, before minutes are spent; nothing is left there."""
     with _in_words(folder):
-        existed = folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "audit.html.partial").touch(0o600)
-        (folder / "audit.html.partial").unlink()
-        if not existed:
-            folder.rmdir()
+        disk.check_folder(folder)
 
 
 def sections(audited: Audited) -> list[Section]:

@@ -11,11 +11,11 @@ from benchmarks.fitting import fit_decision, fit_limits, fit_min_confidence
 from benchmarks.run_folder import Epoch, Evaluation, RunRecord, read_history, read_run
 from benchmarks.source_model import BATCH, Logits, source_logits
 from edge_app import __version__
+from edge_app.disk import check_folder, replace_file
 from edge_app.errors import TrainingError
 from edge_app.judging import softmax
 from edge_app.manifest import Measured
 from edge_app.preprocessing import Image
-from train.history import replace_text
 from train.measuring import measure_part
 from train.recipe import load_recipe, recipe_names
 from train.report import REPORT, report_page
@@ -43,6 +43,10 @@ def evaluate(
     out. on_images: called with the images done and their number. Raises TrainingError or DatasetError.
     """
     record = read_run(run)
+    try:
+        check_folder(run)
+    except OSError as error:
+        raise TrainingError(f"{run} can't be written ({error.strerror}); copy the run to a folder of yours") from error
     folder = dataset or Path(record.dataset_path)
     manifest = read_dataset(folder)
     if manifest.list_sha256() != record.dataset_sha256:
@@ -101,7 +105,7 @@ def evaluate(
         "evaluation.json": evaluation.model_dump_json(indent=1),
     }
     for name, text in texts.items():
-        replace_text(run / name, text)
+        replace_file(run / name, text.encode())
     return evaluation
 
 

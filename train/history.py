@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.run_folder import Epoch, read_history
+from edge_app.disk import replace_file
 
 
 class History:
@@ -22,17 +23,10 @@ class History:
         writer = csv.DictWriter(text, list(Epoch.model_fields), lineterminator="\n")
         writer.writeheader()
         writer.writerows(each.model_dump() for each in self.epochs)
-        replace_text(self.folder / "history.csv", text.getvalue())
+        replace_file(self.folder / "history.csv", text.getvalue().encode())
         if find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
             with SummaryWriter(self.folder / "tensorboard") as events:
                 for name, value in epoch.model_dump(exclude={"epoch"}, exclude_none=True).items():
                     events.add_scalar(name, value, epoch.epoch)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file that a kill leaves either as it was or whole."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)

@@ -12,9 +12,10 @@ from pathlib import Path
 from benchmarks.dataset import DatasetManifest, read_dataset
 from benchmarks.run_folder import Framework, Resumption, RunRecord, WeightsFile, read_record
 from edge_app import __version__
+from edge_app.disk import check_folder, replace_file
 from edge_app.errors import TrainingError
 from edge_app.frozen import Frozen
-from train.history import History, replace_text
+from train.history import History
 from train.job import Fit, Job
 from train.recipe import KerasRecipe, YoloRecipe, parse_recipe
 
@@ -58,13 +59,17 @@ def train(
         raise TrainingError(f"{weights} is no file; give a file of weights, or train with --from-scratch")
     if weights and isinstance(recipe, YoloRecipe) and not trust_weights:
         raise TrainingError(f"{weights} can run code when it is loaded; if you trust it, say --trust-weights")
+    try:
+        check_folder(output)
+    except OSError as error:
+        raise TrainingError(f"{output} can't be written ({error.strerror}); give --output a folder of yours") from error
     job = Job(dataset, manifest, output, weights, device)
     fit = _fit(job, recipe)
     output.mkdir(parents=True)
-    replace_text(output / "recipe.json", recipe.model_dump_json(indent=1))
-    replace_text(output / "dataset.json", manifest.model_dump_json(indent=1))
+    replace_file(output / "recipe.json", recipe.model_dump_json(indent=1).encode())
+    replace_file(output / "dataset.json", manifest.model_dump_json(indent=1).encode())
     start = Start(model=fit.started_from, dataset=str(dataset), weights=str(weights.resolve()) if weights else None)
-    replace_text(output / "start.json", start.model_dump_json(indent=1))
+    replace_file(output / "start.json", start.model_dump_json(indent=1).encode())
     return _finish(job, recipe, fit, start)
 
 
@@ -89,8 +94,8 @@ def resume(output: Path, *, epochs: int | None = None, device: str = "cpu") -> R
     fit = _fit(job, recipe)
     resumption = Resumption(after_epoch=len(History(output).epochs), epochs=recipe.epochs)
     start = start.replace(resumed=(*start.resumed, resumption))
-    replace_text(output / "recipe.json", recipe.model_dump_json(indent=1))
-    replace_text(output / "start.json", start.model_dump_json(indent=1))
+    replace_file(output / "recipe.json", recipe.model_dump_json(indent=1).encode())
+    replace_file(output / "start.json", start.model_dump_json(indent=1).encode())
     return _finish(job, recipe, fit, start)
 
 
@@ -135,6 +140,6 @@ def _finish(job: Job, recipe: YoloRecipe | KerasRecipe, fit: Fit, start: Start) 
         leukoscope=__version__,
         libraries={name: sys.modules[name].__version__ for name in sorted({*LIBRARIES[framework], fit.backend})},
     )
-    replace_text(output / "run.json", record.model_dump_json(indent=1))
+    replace_file(output / "run.json", record.model_dump_json(indent=1).encode())
     shutil.rmtree(output / "keras", ignore_errors=True)
     return record

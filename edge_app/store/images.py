@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge_app.disk import replace_file
 from edge_app.errors import StoreError, StoreFullError
 from edge_app.preprocessing import Image
 
@@ -68,29 +69,12 @@ def write_durably(path: Path, data: bytes) -> None:
 
     Raises StoreFullError or StoreError; nothing is left of the file then.
     """
-    partial = path.with_name(path.name + PARTIAL)
     try:
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_folder(path.parent)
+        replace_file(path, data, path.with_name(path.name + PARTIAL))
     except OSError as error:
-        # the disk may refuse this too; what stays is removed when the store is opened again
-        for left in (partial, path):
-            with suppress(OSError):
-                left.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk may refuse this too; what stays is removed when the store is opened again
+            path.unlink(missing_ok=True)
         raise in_words(error, path.parent) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was created, renamed or removed in a folder last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def in_words(error: OSError, folder: Path) -> StoreError:

@@ -10,9 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy import Connection, delete, select, update
 
+from edge_app.disk import sync_folder
 from edge_app.store.database import Database
 from edge_app.store.ids import tick_of
-from edge_app.store.images import PARTIAL, in_words, sync_folder, text_of
+from edge_app.store.images import PARTIAL, in_words, text_of
 from edge_app.store.record import Kept, Record, image_name
 from edge_app.store.rows import add_row, tell
 from edge_app.store.tables import records, stores
