@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_app.bundle import open_bundle, write_bundle
+from edge_app.disk import check_folder
 from edge_app.errors import ExportError, GateError, LeukoscopeError
 from edge_app.manifest import Format, Manifest, Measured, Precision, Target
 from export.calibration import DEFAULT_IMAGES
@@ -94,6 +95,10 @@ def command(
 
     also = [figures for path in others for figures in _own_figures(path)]
     opened = open_run(run, data, calibration_images=calibration_images, seed=seed, target=target)
+    try:
+        check_folder(output)
+    except OSError as error:
+        raise ExportError(f"{output} can't be written ({error.strerror}); give --output a folder of yours") from error
     wanted = list(product(formats or FORMATS, precisions or PRECISIONS))
     made: list[Manifest] = []
     failures = []

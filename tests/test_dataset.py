@@ -136,6 +136,16 @@ def test_a_broken_image_stops_the_build_by_name_and_leaves_nothing(kaggle_folder
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_image_that_can_not_be_read_stops_the_build_by_name_and_leaves_nothing(tmp_path: Path) -> None:
+    for label in ("Cancer", "Normal"):
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        draw_cells(tmp_path / "mine" / label / "whole.jpg", 4, seed=1)
+    (tmp_path / "mine" / "Cancer" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    with pytest.raises(DatasetError, match=r"gone\.jpg can't be read"):
+        build_dataset([tmp_path / "mine"], tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="holds no data set known here"):

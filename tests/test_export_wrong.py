@@ -40,6 +40,12 @@ def test_weights_that_are_cut_short_are_one_sentence(run: Path, tmp_path: Path) 
     check_one_sentence(export(run, tmp_path / "out"), TrainingError, "not the file", tmp_path / "out")
 
 
+def test_a_folder_that_can_not_be_written_is_one_sentence_before_anything_is_made(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = export(run, tmp_path / "file" / "bundles")
+    check_one_sentence(result, ExportError, "give --output a folder of yours", tmp_path / "file" / "bundles")
+
+
 def test_training_images_of_one_class_only_are_one_sentence(run: Path, tmp_path: Path) -> None:
     manifest = read_record(run / "dataset.json", DatasetManifest)
     kept = tuple(file for file in manifest.files if file.part != "train" or file.label == "Cancer")

@@ -120,7 +120,7 @@ def _look_at(
 ) -> list[_Source]:
     """Return what decides on each image: duplicates on the split, red cells on the scale, blasts on the labels."""
     blasts = [_blasts(image) if fields else [] for image in images]
-    hashes = [hashlib.sha256(image.path.read_bytes()).hexdigest() for image in images]
+    hashes = [_sha256(image) for image in images]
     groups = [image.group or f"sha256:{sha256}" for image, sha256 in zip(images, hashes, strict=True)]
     strata = [f"{image.source}/{image.original_class}" for image in images]
     parts = split_parts(strata, groups, split, seed)
@@ -151,6 +151,15 @@ def _blasts(image: SourceImage) -> Points:
     except ValueError as error:
         raise DatasetError(f"{path} does not hold an x and a y a line; unpack ALL-IDB1 again") from error
     return points
+
+
+def _sha256(image: SourceImage) -> str:
+    try:
+        return hashlib.sha256(image.path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DatasetError(
+            f"{image.path} can't be read ({error.strerror}); mend or remove it, then build again"
+        ) from error
 
 
 def _read(image: SourceImage) -> Image:
