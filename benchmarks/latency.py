@@ -121,9 +121,12 @@ class _Bench:
         """Measure one configuration without rest."""
         reel = self._reels[0]
         found: list[Minute] = []
+        complete = False
         for event in self._process(configuration, "sustained", [reel], seconds=60 * minutes):
             if event["event"] == "progress":
                 self._on_progress(self._done_s + 60 * minutes * event["share"], f"{configuration}: sustained")
+            elif event["event"] == "finished":
+                complete = True
             else:
                 began_s, ended_s = event["began_ns"] / 1e9, event["ended_ns"] / 1e9
                 found.append(
@@ -135,9 +138,8 @@ class _Bench:
                     )
                 )
         self._done_s += 60 * minutes
-        if found:
-            size = FrameSize(width=reel.width, height=reel.height)
-            configuration.sustained = Sustained(size=size, minutes_asked=minutes, minutes=tuple(found))
+        size = FrameSize(width=reel.width, height=reel.height)
+        configuration.sustained = Sustained(size=size, minutes_asked=minutes, minutes=tuple(found), complete=complete)
 
     def _rest(self) -> float | None:
         """Return the watts of the resting board; None without a sensor that tells them."""

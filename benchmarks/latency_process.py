@@ -130,6 +130,8 @@ def sustained(job: Job) -> None:
                 _write("progress", what="sustained", share=min(1.0, (after - begun) / (end - begun)))
         if spans:
             _write("minute", began_ns=minute, ended_ns=clock(), total=spans)
+    if not stopping:
+        _write("finished")
 
 
 def _model_and_bare(job: Job, bundle: Bundle, classifier: Classifier, pictures: list[Image]) -> None:

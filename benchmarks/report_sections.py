@@ -149,7 +149,7 @@ def _p90(candidate: Candidate) -> float:
 
 def _sustained(candidates: Sequence[Candidate]) -> Section:
     """Return how runs fare that never rest: times and temperature by the minute, slowed minutes marked."""
-    once = {(id(each.run)): each for each in reversed(candidates) if each.run.sustained and each.run.sustained.minutes}
+    once = {(id(each.run)): each for each in reversed(candidates) if each.run.sustained}
     times, degrees, rows = [], [], []
     for each in sorted(once.values(), key=lambda candidate: candidate.number):
         sustained = each.run.sustained
@@ -157,10 +157,11 @@ def _sustained(candidates: Sequence[Candidate]) -> Section:
         minutes = sustained.minutes
         ends = [sum(minute.seconds for minute in minutes[: n + 1]) / 60 for n in range(len(minutes))]
         slowed = frozenset(n for n, minute in enumerate(minutes) if minute.conditions.throttled)
-        times.append(Line(each.number, ends, [minute.times.p90_ms for minute in minutes], f"{each.name}, p90", slowed))
-        times.append(
-            Line(each.number, ends, [minute.times.p50_ms for minute in minutes], f"{each.name}, p50", dashed=True)
-        )
+        if minutes:
+            p90 = [minute.times.p90_ms for minute in minutes]
+            times.append(Line(each.number, ends, p90, f"{each.name}, p90", slowed))
+            p50 = [minute.times.p50_ms for minute in minutes]
+            times.append(Line(each.number, ends, p50, f"{each.name}, p50", dashed=True))
         warm = [
             (end, minute.conditions.temperature_c, n) for n, (end, minute) in enumerate(zip(ends, minutes, strict=True))
         ]
@@ -169,20 +170,25 @@ def _sustained(candidates: Sequence[Candidate]) -> Section:
             marked = frozenset(index for index, (_, _, n) in enumerate(known) if n in slowed)
             degrees.append(Line(each.number, [k[0] for k in known], [k[1] for k in known], each.name, marked))
         hottest = f"{max(value for _, value, _ in known):.0f}" if known else ""
-        change = minutes[-1].times.p90_ms / minutes[0].times.p90_ms - 1
+        p90_ms = [minute.times.p90_ms for minute in minutes]
         rows.append(
             (
                 str(each.number),
                 f"{each.name} (INVALID)" if each.invalid else each.name,
-                f"{ends[-1]:.0f} of {sustained.minutes_asked:.0f}",
-                f"{minutes[0].times.p90_ms:.1f}",
-                f"{minutes[-1].times.p90_ms:.1f}",
-                f"{change:+.0%}",
+                f"{sum(minute.seconds for minute in minutes) / 60:.0f} of {sustained.minutes_asked:.0f}"
+                + ("" if sustained.complete else ", CUT SHORT"),
+                *(
+                    (f"{p90_ms[0]:.1f}", f"{p90_ms[-1]:.1f}", f"{p90_ms[-1] / p90_ms[0] - 1:+.0%}")
+                    if minutes
+                    else [""] * 3
+                ),
                 hottest,
                 str(len(slowed)),
             )
         )
-    plots = [Plot(curves(times, "minutes", "frame → verdict (ms)"), "p90 (and p50, dashed) of each minute.")]
+    plots = []
+    if times:
+        plots.append(Plot(curves(times, "minutes", "frame → verdict (ms)"), "p90 (and p50, dashed) of each minute."))
     if degrees:
         plots.append(Plot(curves(degrees, "minutes", "temperature (°C)", from_zero=False), "At each minute's end."))
     columns = (
@@ -197,7 +203,10 @@ def _sustained(candidates: Sequence[Candidate]) -> Section:
     )
     return Section(
         "Without rest",
-        text=("One frame after the other, minute by minute. Minutes in which the board was slowed down are marked.",),
+        text=(
+            "One frame after the other, minute by minute. Minutes in which the board was slowed down are marked. What "
+            "was cut short may not have become as hot, and as slow, as it would have.",
+        ),
         plots=tuple(plots),
         table=Table(tuple(Column(title, title != "configuration") for title in columns), tuple(rows)),
     )

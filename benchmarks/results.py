@@ -202,11 +202,15 @@ class Minute(Frozen):
 
 
 class Sustained(Frozen):
-    """How a configuration fares when it never rests: frames of one size one after the other, minute by minute."""
+    """How a configuration fares when it never rests: frames of one size one after the other, minute by minute.
+
+    complete: it went on for the minutes that were asked; false where it was stopped, perhaps before it began.
+    """
 
     size: FrameSize
     minutes_asked: Positive
     minutes: tuple[Minute, ...]
+    complete: bool
 
 
 class LatencyRun(Frozen):

@@ -23,7 +23,7 @@ np.empty(KEPT_BYTES, np.uint8)  # freed at once, never touched
 
 
 class Task(Generic[Result]):
-    """Work that is done once, by the first thread that comes to it: one it was offered to, or one that needs its result.
+    """Work that is done once, by the first thread to come: one it was offered to, or one that needs the result.
 
     On a busy device threads are late: so nothing is waited for that could be done at once. A task may ask for the
     results of others, if none of them asks for its own.

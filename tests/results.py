@@ -172,6 +172,7 @@ def latency_run(
         ),
         sustained=Sustained(
             size=SIZE,
+            complete=True,
             minutes_asked=sustained_minutes,
             minutes=tuple(
                 Minute(

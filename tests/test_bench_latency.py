@@ -123,6 +123,27 @@ def test_a_sustained_run_tells_its_minutes(results: LatencyResults) -> None:
     assert sustained is not None
     assert sustained.size == SMALL
     assert sum(each.seconds for each in sustained.minutes) == pytest.approx(0.3, abs=1)
+    assert sustained.complete
+
+
+def test_a_sustained_run_that_is_stopped_keeps_its_minutes_as_cut_short(
+    tiny: Path, reels: list[Reel], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def on_progress(done: float, total: float, text: str) -> None:  # noqa: ARG001
+        if "sustained" in text:
+            press_ctrl_c()
+
+    found = measure_latency(
+        [tiny], reels[:1], threads=[1, 2], minimum=BRIEF, repeats=1, sustained_minutes=5, on_progress=on_progress
+    )
+    stopped, not_begun = (run.sustained for run in found.runs)
+    assert stopped is not None
+    assert not_begun is not None
+    assert 0 < sum(each.seconds for each in stopped.minutes) < 60
+    assert (stopped.complete, not_begun.complete, not_begun.minutes) == (False, False, ())
+    assert not any(run.invalid for run in found.runs)
+    print_latency(found)
+    assert capsys.readouterr().out.count("stopped before its 5 minutes without rest were over") == 2
 
 
 def test_a_benchmark_that_is_interrupted_keeps_what_is_done_as_too_short(tiny: Path, reels: list[Reel]) -> None:

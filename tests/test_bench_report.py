@@ -295,6 +295,18 @@ def test_slowed_minutes_are_marked(tmp_path: Path) -> None:
     assert section.plots[0].svg.count('class="marked"') == 2
 
 
+def test_minutes_that_were_cut_short_are_marked(tmp_path: Path) -> None:
+    whole, short, none = (latency_run(facts(name), sustained_minutes=3) for name in ("whole", "short", "none"))
+    assert short.sustained is not None
+    assert none.sustained is not None
+    short = short.replace(sustained=short.sustained.replace(minutes=short.sustained.minutes[:1], complete=False))
+    none = none.replace(sustained=none.sustained.replace(minutes=(), complete=False))
+    collected = collect(files(tmp_path, latency_results(whole, short, none)))
+    (section,) = [each for each in sections(collected, {}) if each.title == "Without rest"]
+    assert section.table is not None
+    assert [row[2] for row in section.table.rows] == ["3 of 3", "1 of 3, CUT SHORT", "0 of 3, CUT SHORT"]
+
+
 def test_names_from_files_are_only_text(tmp_path: Path) -> None:
     device = "=cmd|<script>alert(1)</script>"
     call(*files(tmp_path, latency_results(environment=environment(device=device))), "-o", tmp_path / "report")

@@ -166,6 +166,8 @@ def print_latency(results: "LatencyResults") -> None:
                 + ("" if degrees is None else f", {degrees:.0f} °C")
                 + ("".join(f", {word}" for word in minute.conditions.throttled or ()))
             )
+        if run.sustained and not run.sustained.complete:
+            console.print(f"  stopped before its {run.sustained.minutes_asked:g} minutes without rest were over")
         for reason in run.invalid:
             console.print(f"  invalid: {reason}")
 
