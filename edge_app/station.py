@@ -246,7 +246,9 @@ class Station:
 
     def _keep(self, judged: Judged, trigger: Literal["button", "auto"]) -> Record:
         if self.store is None:
-            raise StationError(self._recording_problem or "no records are kept; start with the page")
+            raise StationError(
+                self._recording_problem or "no records are kept; start the app with its page or with --auto-capture"
+            )
         try:
             record = self.store.keep(
                 judged.verdict,

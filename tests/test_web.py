@@ -293,9 +293,15 @@ def test_a_source_that_has_ended_is_alive_but_not_ready() -> None:
         answer = it.client.get("/readiness")
         assert answer.status_code == 503
         assert "the camera is ended" in answer.json()["detail"]
-        for path in ("/api/records", "/api/records.csv"):
-            refused = it.client.get(path)
-            assert (refused.status_code, "records are switched off" in refused.text) == (409, True)
+
+
+def test_where_no_records_are_kept_the_answer_says_why() -> None:
+    with running() as it:
+        for said in ("no records are kept; start the app with its page", "no room is left; delete files"):
+            for path in ("/api/records", "/api/records.csv"):
+                refused = it.client.get(path)
+                assert (refused.status_code, said in refused.text) == (409, True)
+            it.station.stop_recording("no room is left; delete files")
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,8 @@ class Parts:
     def store(self) -> Store:
         """The records; raises StationError when none are kept."""
         if self.station.store is None:
-            raise StationError("records are switched off; start without --no-records")
+            problem = self.station.health().recording_problem
+            raise StationError(problem or "no records are kept; start the app with its page or with --auto-capture")
         return self.station.store
 
 
