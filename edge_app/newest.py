@@ -55,12 +55,6 @@ class Newest(Generic[T]):
         with self._news:
             self._news.wait_for(lambda: self._number == self._taken or self._closed)
 
-    def wait_until_watched(self, timeout_s: float) -> bool:
-        """Wait until somebody subscribes; returns `watched`."""
-        with self._news:
-            self._news.wait_for(lambda: self._wakes or self._closed, timeout_s)
-            return self.watched
-
     def close(self) -> None:
         """End every wait."""
         with self._news:
@@ -72,7 +66,6 @@ class Newest(Generic[T]):
         """Call `wake` after each new value, in the thread that puts it: it must return at once and not raise."""
         with self._news:
             self._wakes.append(wake)
-            self._news.notify_all()
         try:
             yield
         finally:

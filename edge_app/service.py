@@ -148,14 +148,6 @@ def notify(text: str, environ: Mapping[str, str] = os.environ) -> bool:
     return True
 
 
-def watchdog_period_s(environ: Mapping[str, str] = os.environ) -> float | None:
-    """Return how often to tell WATCHDOG=1, in seconds: half of systemd's limit; None where none is set."""
-    limit_us = environ.get("WATCHDOG_USEC", "")
-    if not limit_us.isdecimal() or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None
-    return int(limit_us) / 2e6 or None
-
-
 def _is_at_home(path: Path) -> bool:
     resolved = path.resolve()
     return any(each.is_relative_to(home) for each in (path, resolved) for home in ("/home", "/root", "/run/user"))

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from edge_app.cli import leukoscope
 from edge_app.commands import service as commands
 from edge_app.errors import StationError
-from edge_app.service import STATE, Program, notify, unit, watchdog_period_s
+from edge_app.service import STATE, Program, notify, unit
 from edge_app.settings import Settings, load_settings
 
 OPT = Program(Path("/opt/leukoscope/.venv"))
@@ -138,21 +138,6 @@ def test_a_systemd_that_is_not_there_or_does_not_listen_is_no_error(tmp_path: Pa
         told = [notify("x" * 1000, {"NOTIFY_SOCKET": str(tmp_path / "full")}) for _ in range(2000)]
     assert told[0]
     assert not told[-1]  # and it did not wait
-
-
-@pytest.mark.parametrize(
-    ("environ", "period_s"),
-    [
-        ({"WATCHDOG_USEC": "30000000"}, 15.0),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 15.0),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "soon"}, None),
-        ({}, None),
-    ],
-)
-def test_the_watchdog_is_told_twice_as_often_as_it_asks(environ: dict[str, str], period_s: float | None) -> None:
-    assert watchdog_period_s(environ) == period_s
 
 
 class System:
