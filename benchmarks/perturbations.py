@@ -1,6 +1,6 @@
 """Makes frames worse in the ways that a stain, a microscope and a camera do, to see what a model makes of them.
 
-Training changes its images by the same functions (`train.augmentation`), at amounts drawn at random.
+Training changes its images by the same functions (`train.recapture`), at amounts drawn at random.
 """
 
 from collections.abc import Callable

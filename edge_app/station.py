@@ -63,8 +63,7 @@ class Station:
         open_source: opens the camera, given what gets its events. load: loads the classifier of a bundle. keep_trying:
         go on when the camera can't be opened at first. infer_timeout_s: seconds a frame may take to be judged.
         um_per_pixel: what a pixel shows; without it the red cells are measured. most_restarts: how often within an hour
-        a hung worker is replaced. on_judged: gets each verdict, in the thread
-        that judges, so it must be quick.
+        a hung worker is replaced. on_judged: gets each verdict, in the thread that judges, so it must be quick.
         """
         self.source = source
         self.store = store

@@ -105,7 +105,7 @@ def csi_pipeline(uri: str) -> str:
 
 
 def list_csi() -> list[CameraInfo]:
-    """Return the CSI cameras of a Jetson: the devices that its driver has made, where GStreamer can use them."""
+    """Return `csi://0` where GStreamer has NVIDIA's source; which connectors have a camera it does not tell."""
     try:
         command = ["gst-inspect-1.0", "--exists", "nvarguscamerasrc"]
         known = subprocess.run(command, capture_output=True, timeout=20)

@@ -75,7 +75,7 @@ class Choices:
             return Choice(name, None, None, None, None, is_current, manifest)
         return Choice(
             name,
-            f"{manifest.name}",
+            manifest.name,
             manifest.format,
             manifest.precision,
             manifest.gate.certified,
