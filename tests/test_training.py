@@ -83,6 +83,14 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed(tiny_dataset: Path, t
         resume(tiny_run)
 
 
+def test_a_folder_that_can_not_be_written_is_one_sentence_before_anything_is_trained(
+    tiny_dataset: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TrainingError, match="give --output a folder of yours"):
+        train(tiny_dataset, tmp_path / "file" / "run", load_recipe("yolo11n-scratch"))
+
+
 def test_without_network_pretrained_weights_are_one_sentence_and_nothing_half_made(
     tiny_dataset: Path, tmp_path: Path
 ) -> None:
