@@ -9,43 +9,68 @@ import click
 import pytest
 import yaml
 
-from edge_app.cli import leukoscope
+from edge_app.cli import COMMANDS, leukoscope
 from edge_app.manifest import Manifest
 from edge_app.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
-BLOCKS = [
-    (language, block)
-    for text in PAGES.values()
-    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+TEXTS = {f"docs/{name}": text for name, text in PAGES.items()} | {
+    name: (ROOT / name).read_text("utf-8") for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+}
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCKS = [found for text in TEXTS.values() for found in FENCED.findall(text)]  # language, block
+# whole ones in blocks, and within the text those that leave the program's name out, too
+INLINE = [" ".join(code.split()) for text in TEXTS.values() for code in re.findall(r"`([^`]+)`", FENCED.sub("", text))]
+CALLS = [
+    *(line for language, block in BLOCKS if not language for line in block.splitlines()),
+    *(f"leukoscope {code}" if code.partition(" ")[0] in COMMANDS and " " in code else code for code in INLINE),
 ]
-# in blocks and, with all that they need, within the text; NAMES IN CAPITALS stand for the reader's own
 COMMAND_LINES = sorted(
     {
         line.removeprefix("sudo ")
-        for line in (
-            *(line for language, block in BLOCKS if not language for line in block.splitlines()),
-            *(code for text in PAGES.values() for code in re.findall(r"`([^`\n]+)`", text)),
-        )
-        if re.match(r"(sudo )?(\S*/)?leukoscope ", line) and not re.search(r"\b[A-Z]{4,}( |$)|[|…]", line)
+        for line in CALLS
+        # NAMES IN CAPITALS stand for the reader's own
+        if re.match(r"(sudo )?(\S*/)?leukoscope ", line) and not re.search(r"\b[A-Z]{3,}( |$)|[|…&;]", line)
     }
 )
-MODULES = sorted({name for text in PAGES.values() for name in re.findall(r"python -m ([\w.]+)", text)} - {"venv"})
+MODULES = sorted({name for text in TEXTS.values() for name in re.findall(r"python -m ([\w.]+)", text)} - {"venv"})
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES)
-def test_every_command_line_of_the_docs_is_one_that_the_command_takes(line: str) -> None:
+def test_every_command_line_is_one_that_the_command_takes_with_all_that_it_needs(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
     command: click.Command = leukoscope
     context = click.Context(command)
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and words:
         found = command.get_command(context, words.pop(0))
         assert found is not None, line
         command = found
-    command.parse_args(click.Context(command, resilient_parsing=True), words)
-    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    assert {word for word in words if word.startswith("-")} <= options
+    for parameter in command.params:
+        if isinstance(parameter.type, click.Path):  # the files are the reader's
+            monkeypatch.setattr(parameter.type, "exists", False)
+    if all(word.startswith("--") for word in words):  # it is named, not called
+        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert set(words) <= options
+    else:
+        command.make_context(line, words)
+
+
+def test_the_readme_shows_the_commands_of_each_user() -> None:
+    blocks = re.findall(r"```\n(.*?)```", TEXTS["README.md"], re.DOTALL)
+    assert {line.split()[1] for block in blocks for line in block.splitlines() if line.startswith("leukoscope ")} >= {
+        "bundle",
+        "cameras",
+        "classify",
+        "dataset",
+        "doctor",
+        "evaluate",
+        "export",
+        "run",
+        "train",
+    }
 
 
 @pytest.mark.parametrize(
@@ -69,16 +94,16 @@ def test_every_settings_example_of_the_docs_can_be_used(block: str, tmp_path: Pa
     load_settings(tmp_path / "settings.yaml", {})
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_files_that_a_page_links_or_names_exist(name: str) -> None:
-    linked = re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGES[name])
-    named = re.findall(r"`((?:edge_app|train|export|benchmarks|tests)/[\w./-]+)`", PAGES[name])
-    for path in [ROOT / "docs" / each for each in linked] + [ROOT / each for each in named]:
+@pytest.mark.parametrize("name", TEXTS)
+def test_files_that_are_linked_or_named_exist(name: str) -> None:
+    linked = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXTS[name])
+    named = re.findall(r"`((?:edge_app|train|export|benchmarks|tests)/[\w./-]+)`", TEXTS[name])
+    for path in [(ROOT / name).parent / each for each in linked] + [ROOT / each for each in named]:
         assert path.exists(), path
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_modules_that_the_docs_run_are_there(name: str) -> None:
+def test_modules_that_are_run_are_there(name: str) -> None:
     assert importlib.util.find_spec(name) is not None
 
 
@@ -105,3 +130,20 @@ def test_pages_that_are_made_are_made_again_after_a_change(page: str, module: st
 def test_each_key_of_the_manifest_is_explained() -> None:
     explained = set(re.findall(r"`(\w+)`", PAGES["bundles.md"]))
     assert set(Manifest.model_fields) <= explained
+
+
+@pytest.mark.slow
+def test_the_readmes_first_command_ends_with_verdicts_in_a_fresh_clone(tmp_path: Path) -> None:
+    match = re.search(r"<!-- demo -->\n```\n(.*?)\n```", TEXTS["README.md"], re.DOTALL)
+    assert match is not None
+    subprocess.run(["/usr/bin/git", "clone", "-q", str(ROOT), str(tmp_path / "clone")], check=True)
+    result = subprocess.run(
+        ["/bin/bash", "-c", match[1]],
+        cwd=tmp_path / "clone",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout.count("Cancer") == 4
