@@ -35,7 +35,7 @@ def read_environment(root: Path = Path("/")) -> Environment:
         kernel=platform.release(),
         machine=platform.machine(),
         processor=processor,
-        emulated=is_emulated(read_text(root / "proc/sys/kernel/arch").strip(), platform.machine()),
+        emulated=is_emulated(read_text(root / "proc/sys/kernel/arch").strip(), platform.machine(), processor),
         cores=len(os.sched_getaffinity(0)),
         governor=read_board(root).governor,
         memory_bytes=memory[0] if memory else None,
@@ -45,12 +45,13 @@ def read_environment(root: Path = Path("/")) -> Environment:
     )
 
 
-def is_emulated(kernel: str, machine: str) -> bool:
-    """Return whether programs of `machine` run on a kernel of another kind of processor; empty: not known, so no.
+def is_emulated(kernel: str, machine: str, processor: str) -> bool:
+    """Return whether the processor is a program: one that calls itself so, or not of the kernel's kind.
 
-    qemu answers for the kernel when a program asks for its machine, but not in /proc/sys/kernel/arch (Linux 6.1).
+    kernel: empty where it is not known. qemu answers for the kernel when a program asks for its machine, but not in
+    /proc/sys/kernel/arch (Linux 6.1). TCG is the part of qemu that emulates; with KVM the processor is a real one.
     """
-    return bool(kernel) and _family(kernel) != _family(machine)
+    return "TCG" in processor or (bool(kernel) and _family(kernel) != _family(machine))
 
 
 def bundle_facts(bundle: Bundle) -> BundleFacts:

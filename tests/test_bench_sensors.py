@@ -143,7 +143,11 @@ def test_a_sensor_that_falls_silent_ends_no_benchmark(tmp_path: Path, monkeypatc
     ],
 )
 def test_a_processor_of_another_kind_than_the_kernel_s_is_emulated(kernel: str, machine: str, expected: bool) -> None:
-    assert is_emulated(kernel, machine) is expected
+    assert is_emulated(kernel, machine, "Cortex-A76") is expected
+
+
+def test_a_processor_that_calls_itself_a_program_is_emulated() -> None:
+    assert is_emulated("x86_64", "x86_64", "QEMU TCG CPU version 2.5+")
 
 
 def test_the_environment_names_the_board(tmp_path: Path) -> None:
