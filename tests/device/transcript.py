@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,10 @@ def main() -> None:
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     lines = []
-    with subprocess.Popen(options.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}  # so that lines come while it runs
+    with subprocess.Popen(
+        options.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)
             lines.append(line.rstrip())
