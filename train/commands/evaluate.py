@@ -36,7 +36,7 @@ from train.report import REPORT
 def command(
     run: Path, data: Path | None, sibling: Path | None, robustness: bool, robustness_images: int, as_json: bool
 ) -> None:
-    """Measure a finished run on its validation and test images, and fit temperature, threshold and limits.
+    """Measure a finished run on its validation and test images, and fit temperature and limits.
 
     Writes evaluation.json, metrics.json and report.html into the run's folder.
     """
