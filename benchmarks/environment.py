@@ -7,9 +7,8 @@ from pathlib import Path
 
 from benchmarks.results import BundleFacts, Environment
 from edge_app import __version__
-from edge_app.board import board_model, read_board, read_text
+from edge_app.board import board_model, memory_bytes, processor_name, read_board, read_text, system_name
 from edge_app.bundle import Bundle
-from edge_app.commands.doctor import cpu_name, memory_bytes, os_name
 
 # whose versions can change a figure
 LIBRARIES = (
@@ -26,12 +25,12 @@ LIBRARIES = (
 
 def read_environment(root: Path = Path("/")) -> Environment:
     """Return where this process runs; root: the folder in which proc, sys and etc are looked for."""
-    processor = cpu_name(read_text(root / "proc/cpuinfo"))
+    processor = processor_name(root)
     product = read_text(root / "sys/class/dmi/id/product_name").strip()
-    memory = memory_bytes(read_text(root / "proc/meminfo"))
+    memory = memory_bytes(root)
     return Environment(
         device=board_model(root) or product or processor,
-        system=os_name(read_text(root / "etc/os-release")),
+        system=system_name(root),
         kernel=platform.release(),
         machine=platform.machine(),
         processor=processor,

@@ -1,5 +1,6 @@
-"""What the board says of itself: its name, temperature, whether it is slowed down, and its processor's governor."""
+"""What the device says of itself: board, processor, memory and system; temperature, and whether it is slowed down."""
 
+import platform
 import re
 import shutil
 import subprocess
@@ -59,6 +60,30 @@ def board_model(root: Path = Path("/")) -> str:
 def is_jetson(root: Path = Path("/")) -> bool:
     """Return whether this is an NVIDIA Jetson, whoever made the board around it."""
     return "nvidia,tegra" in read_text(root / "proc/device-tree/compatible")
+
+
+def processor_name(root: Path = Path("/")) -> str:
+    """Return the processor's name, and those of its features that make int8 fast."""
+    fields = dict(re.findall(r"^([^\n:]+?)\s*:\s*(.*)$", read_text(root / "proc/cpuinfo"), re.MULTILINE))
+    name = fields.get("model name") or platform.machine()
+    features = {*fields.get("flags", "").split(), *fields.get("Features", "").split()}
+    fast = [each for each in ("asimddp", "i8mm", "avx2", "avx_vnni", "avx512_vnni") if each in features]
+    return f"{name} ({', '.join(fast)})" if fast else name
+
+
+def memory_bytes(root: Path = Path("/")) -> tuple[int, int] | None:
+    """Return total and available memory, or None where it is not told."""
+    text = read_text(root / "proc/meminfo")
+    kilobytes = dict(re.findall(r"^(MemTotal|MemAvailable):\s*(\d+) kB$", text, re.MULTILINE))
+    if len(kilobytes) < 2:
+        return None
+    return int(kilobytes["MemTotal"]) * 1024, int(kilobytes["MemAvailable"]) * 1024
+
+
+def system_name(root: Path = Path("/")) -> str:
+    """Return the distribution's name and version."""
+    match = re.search(r'^PRETTY_NAME="?([^"\n]*)"?$', read_text(root / "etc/os-release"), re.MULTILINE)
+    return match[1] if match else "an unknown distribution"
 
 
 def temperatures(root: Path = Path("/")) -> dict[str, float]:

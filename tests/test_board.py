@@ -5,7 +5,33 @@ from pathlib import Path
 import pytest
 
 from edge_app import board
-from edge_app.board import Board, Throttling, is_jetson, program_output, read_board, temperatures, throttling
+from edge_app.board import (
+    Board,
+    Throttling,
+    is_jetson,
+    memory_bytes,
+    processor_name,
+    program_output,
+    read_board,
+    system_name,
+    temperatures,
+    throttling,
+)
+
+PI_5 = """processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
+CPU implementer\t: 0x41
+CPU part\t: 0xd0b
+
+Revision\t: d04170
+Model\t\t: Raspberry Pi 5 Model B Rev 1.0
+"""
+X86 = """processor\t: 0
+model name\t: 12th Gen Intel(R) Core(TM) i7-1260P
+flags\t\t: fpu vme de sse4_2 avx2 avx_vnni
+power management:
+"""
 
 
 def write_zone(root: Path, number: int, reading: str, kind: str | None = None) -> None:
@@ -67,6 +93,28 @@ def test_the_hottest_zone_counts_and_those_that_measure_nothing_do_not(tmp_path:
         "thermal_zone4": -1.5,
     }
     assert read_board(tmp_path).temperature_c == 52.0
+
+
+def test_processors_are_named_with_what_makes_int8_fast(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(X86)
+    assert processor_name(tmp_path) == "12th Gen Intel(R) Core(TM) i7-1260P (avx2, avx_vnni)"
+    (tmp_path / "proc/cpuinfo").write_text(PI_5)
+    assert processor_name(tmp_path).endswith(" (asimddp)")
+
+
+def test_memory_is_in_bytes(tmp_path: Path) -> None:
+    assert memory_bytes(tmp_path) is None
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal:  4137904 kB\nMemFree:  212240 kB\nMemAvailable:  1000 kB\n")
+    assert memory_bytes(tmp_path) == (4137904 * 1024, 1024000)
+
+
+def test_the_system_is_named_as_it_names_itself(tmp_path: Path) -> None:
+    assert system_name(tmp_path) == "an unknown distribution"
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text('ID=debian\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n')
+    assert system_name(tmp_path) == "Debian GNU/Linux 12 (bookworm)"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,16 @@ from typing import Literal
 import click
 
 from edge_app import __version__
-from edge_app.board import HOT, Throttling, board_model, program_output, read_board, read_text
+from edge_app.board import (
+    HOT,
+    Throttling,
+    board_model,
+    memory_bytes,
+    processor_name,
+    program_output,
+    read_board,
+    system_name,
+)
 from edge_app.errors import BundleNotFoundError, CameraError, LeukoscopeError, RuntimeMissingError
 from edge_app.runtimes import LIBRARIES, load
 
@@ -63,13 +72,12 @@ def check_device(root: Path = Path("/")) -> Iterator[Check]:
     if model := board_model(root):
         yield Check("board", "ok", model)
     cores = len(os.sched_getaffinity(0))
-    name = cpu_name(read_text(root / "proc/cpuinfo"))
-    yield Check("processor", "ok", f"{name}, {cores} of {os.cpu_count()} cores for this process")
-    if memory := memory_bytes(read_text(root / "proc/meminfo")):
+    yield Check("processor", "ok", f"{processor_name(root)}, {cores} of {os.cpu_count()} cores for this process")
+    if memory := memory_bytes(root):
         total, available = memory
         text = f"{available / 1e9:.1f} of {total / 1e9:.1f} GB free"
         yield _unless("memory", available < MEMORY_TO_CLASSIFY, text, "end other programs before classifying")
-    yield Check("system", "ok", f"{os_name(read_text(root / 'etc/os-release'))}, Linux {platform.release()}")
+    yield Check("system", "ok", f"{system_name(root)}, Linux {platform.release()}")
     bits = 64 if sys.maxsize > 2**32 else 32
     text = f"{platform.python_version()}, {platform.machine()}, {bits} bits"
     advice = "the libraries come for 64 bits only: install the 64-bit Raspberry Pi OS or Debian"
@@ -143,29 +151,6 @@ def check_condition(root: Path = Path("/")) -> Iterator[Check]:
     if board.governor:
         advice = "for steady times: echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         yield _unless("governor", board.governor == "powersave", board.governor, advice)
-
-
-def cpu_name(cpuinfo: str) -> str:
-    """Return the processor's name, and those of its features that make int8 fast, from /proc/cpuinfo."""
-    fields = dict(re.findall(r"^([^\n:]+?)\s*:\s*(.*)$", cpuinfo, re.MULTILINE))
-    name = fields.get("model name") or platform.machine()
-    features = {*fields.get("flags", "").split(), *fields.get("Features", "").split()}
-    fast = [each for each in ("asimddp", "i8mm", "avx2", "avx_vnni", "avx512_vnni") if each in features]
-    return f"{name} ({', '.join(fast)})" if fast else name
-
-
-def memory_bytes(meminfo: str) -> tuple[int, int] | None:
-    """Return total and available memory from /proc/meminfo, or None where it is not told."""
-    kilobytes = dict(re.findall(r"^(MemTotal|MemAvailable):\s*(\d+) kB$", meminfo, re.MULTILINE))
-    if len(kilobytes) < 2:
-        return None
-    return int(kilobytes["MemTotal"]) * 1024, int(kilobytes["MemAvailable"]) * 1024
-
-
-def os_name(os_release: str) -> str:
-    """Return the distribution's name and version from /etc/os-release."""
-    match = re.search(r'^PRETTY_NAME="?([^"\n]*)"?$', os_release, re.MULTILINE)
-    return match[1] if match else "an unknown distribution"
 
 
 def video_sources(build_information: str) -> dict[str, bool]:
