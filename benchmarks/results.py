@@ -19,6 +19,7 @@ from edge_app.frozen import Frozen
 from edge_app.judging import Reason
 from edge_app.manifest import Figure, Format, Measured, Precision, Sha256
 from edge_app.quality import Share
+from edge_app.schema import published
 
 SCHEMA_FILE = Path(__file__).with_name("data") / "results.schema.json"
 FORMAT_VERSION: Literal[1] = 1
@@ -401,8 +402,7 @@ def write_results(path: Path, results: LatencyResults | AccuracyResults) -> None
 
 def results_schema() -> str:
     """Return the JSON schema of result files as text; it is made from the records, so it says what is checked."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _ADAPTER.json_schema()
-    return json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return published(_ADAPTER.json_schema())
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 `python -m train.run_metrics` writes the published schema anew when these records changed.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +16,7 @@ from edge_app.frozen import Frozen
 from edge_app.judging import Decision, Limits, Reason
 from edge_app.manifest import Figure
 from edge_app.quality import Share
+from edge_app.schema import published
 
 METRICS = "metrics.json"
 SCHEMA_FILE = Path(__file__).with_name("data") / "metrics.schema.json"
@@ -167,8 +167,7 @@ def read_metrics(path: Path) -> RunMetrics:
 
 def metrics_schema() -> str:
     """Return the JSON schema of metrics.json as text; it is made from the records, so it says what is checked."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | RunMetrics.model_json_schema()
-    return json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return published(RunMetrics.model_json_schema())
 
 
 if __name__ == "__main__":
