@@ -1,7 +1,6 @@
 """Hands the newest of something from one thread to many, none of which can hold it up."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
@@ -71,25 +70,3 @@ class Newest(Generic[T]):
         finally:
             with self._news:
                 self._wakes.remove(wake)
-
-
-class Rate:
-    """Counts events a second, over the last few seconds."""
-
-    def __init__(self, window_s: float = 3) -> None:
-        self._window_s = window_s
-        self._times: list[float] = []
-
-    def count(self) -> None:
-        """Count one event now."""
-        now = time.monotonic()
-        self._times = [each for each in self._times if now - each < self._window_s] + [now]
-
-    def per_second(self) -> float:
-        """Return the rate over the window; 0 when nothing happened in it."""
-        times = self._times
-        now = time.monotonic()
-        recent = [each for each in times if now - each < self._window_s]
-        if len(recent) < 2:
-            return 0.0
-        return (len(recent) - 1) / max(now - recent[0], 1e-6)

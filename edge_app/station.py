@@ -22,9 +22,9 @@ from edge_app.classifier import Classifier, Field
 from edge_app.consensus import Voting
 from edge_app.errors import CameraError, LeukoscopeError, StationError, StoreError, StoreFullError
 from edge_app.judging import REASONS
-from edge_app.newest import Newest, Rate
+from edge_app.newest import Newest
 from edge_app.scale import RED_CELL_UM, RedCells, Ruler
-from edge_app.status import CameraState, Event, Health, Judged, RecordingState
+from edge_app.status import CameraState, Event, Health, Judged, Rate, RecordingState
 from edge_app.store import Record, Session, Store
 from edge_app.view import View
 

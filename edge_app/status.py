@@ -1,5 +1,6 @@
 """What the running app says of itself: the newest verdict, its health, and what has happened."""
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -60,3 +61,25 @@ class Health:
     def ready(self) -> bool:
         """Whether frames are fresh and judged."""
         return self.camera == "live" and self.inferring and self.failure is None
+
+
+class Rate:
+    """Counts events a second, over the last few seconds."""
+
+    def __init__(self, window_s: float = 3) -> None:
+        self._window_s = window_s
+        self._times: list[float] = []
+
+    def count(self) -> None:
+        """Count one event now."""
+        now = time.monotonic()
+        self._times = [each for each in self._times if now - each < self._window_s] + [now]
+
+    def per_second(self) -> float:
+        """Return the rate over the window; 0 when nothing happened in it."""
+        times = self._times
+        now = time.monotonic()
+        recent = [each for each in times if now - each < self._window_s]
+        if len(recent) < 2:
+            return 0.0
+        return (len(recent) - 1) / max(now - recent[0], 1e-6)
