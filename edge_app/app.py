@@ -13,7 +13,8 @@ from edge_app.bundle import check_golden, open_bundle
 from edge_app.cameras import Camera, list_cameras, open_camera, source_uri, without_secrets
 from edge_app.classifier import Classifier
 from edge_app.errors import CameraError, StoreError, StoreFullError
-from edge_app.installed import bundles_folder, current_bundle_path
+from edge_app.folders import bundles_folder
+from edge_app.installed import current_bundle_path
 from edge_app.settings import Settings
 from edge_app.station import Station
 from edge_app.status import Judged

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from edge_app.bundle import Bundle, GoldenReport, check_golden, default_bundle_path, open_bundle, write_bundle
 from edge_app.disk import replace_file
 from edge_app.errors import BundleError, BundleNotFoundError
+from edge_app.folders import bundles_folder
 from edge_app.frozen import Frozen
 from edge_app.runtimes import Executed, load
 
@@ -63,16 +64,6 @@ class Installation:
     path: Path
     report: GoldenReport
     executed: Executed
-
-
-def bundles_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """$LEUKOSCOPE_BUNDLE_FOLDER, or ~/.local/share/leukoscope/bundles; for the service /var/lib/leukoscope/bundles."""
-    if folder := environ.get("LEUKOSCOPE_BUNDLE_FOLDER"):
-        return Path(folder)
-    if state := environ.get("STATE_DIRECTORY"):  # set by systemd for a unit with StateDirectory=
-        return Path(state.partition(":")[0]) / "bundles"
-    home = environ.get("XDG_DATA_HOME") or Path(environ.get("HOME") or "/var/lib") / ".local/share"
-    return Path(home) / "leukoscope" / "bundles"
 
 
 def current_bundle_path(folder: Path | None = None) -> Path:

@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from edge_app.errors import SettingsError
+from edge_app.folders import records_folder
 from edge_app.frozen import Frozen
 from edge_app.settings_file import read_settings_file
 from edge_app.settings_sections import (
@@ -26,7 +27,6 @@ from edge_app.settings_sections import (
     RecordsSettings,
     ServerSettings,
     WatchdogSettings,
-    records_folder,
 )
 
 SYSTEM_FILE = Path("/etc/leukoscope/settings.yaml")

@@ -1,22 +1,13 @@
 """The sections of the settings and the values that they take."""
 
-import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from edge_app.folders import records_folder
 from edge_app.frozen import Frozen
-
-
-def records_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """~/.local/share/leukoscope/records; for the service /var/lib/leukoscope/records."""
-    if state := environ.get("STATE_DIRECTORY"):  # set by systemd for a unit with StateDirectory=
-        return Path(state.partition(":")[0]) / "records"
-    home = environ.get("XDG_DATA_HOME") or Path(environ.get("HOME") or "/var/lib") / ".local/share"
-    return Path(home) / "leukoscope" / "records"
 
 
 def _path(path: Path) -> Path:

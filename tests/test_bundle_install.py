@@ -19,7 +19,8 @@ from edge_app.bundle import Bundle, assemble, default_bundle_path, open_bundle, 
 from edge_app.cameras.demo import FOLDER
 from edge_app.cli import leukoscope
 from edge_app.errors import BundleError, BundleNotFoundError, BundleVersionError, RuntimeMissingError
-from edge_app.installed import bundles_folder, current_bundle_path, install, list_installed, roll_back
+from edge_app.folders import bundles_folder
+from edge_app.installed import current_bundle_path, install, list_installed, roll_back
 from tests.bundles import tiny_bundle, tiny_manifest, tiny_members
 from tests.tiny_models import onnx_model
 

@@ -12,7 +12,8 @@ from edge_app.bundle import Bundle, GoldenReport, check_golden, open_bundle
 from edge_app.bundle import pack as write_packed
 from edge_app.bundle_files import printable
 from edge_app.errors import LeukoscopeError
-from edge_app.installed import Installation, bundles_folder, current_bundle_path, list_installed, roll_back
+from edge_app.folders import bundles_folder
+from edge_app.installed import Installation, current_bundle_path, list_installed, roll_back
 from edge_app.installed import install as install_bundle
 from edge_app.judging import Range
 from edge_app.manifest import Figure, Measured
