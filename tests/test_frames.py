@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.frames import by_frame
 from benchmarks.metrics import predict
 from edge_app.judging import Decision, Judgement, Reason, judge_frame
+from train.frames import by_frame
 
 CLASSES = ("Cancer", "Normal")
 POSITIVE = Decision(positive="Cancer")

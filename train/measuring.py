@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.dataset import DatasetFile
-from benchmarks.frames import by_frame
 from benchmarks.metrics import BINS, Labels, Probabilities, confidences, confusion, figures, predict, share
 from benchmarks.results import Mistake
 from benchmarks.source_model import Logits
 from edge_app.judging import Decision, Judgement, Limits, judge, judge_frame, softmax
+from train.frames import by_frame
 from train.run_metrics import Answered, Bin, Counts, Curve, FrameFigures, PartMetrics, Risk, SourceFigures
 
 MOST_POINTS = 101  # of a curve of coverage against risk
