@@ -31,7 +31,7 @@ COMMAND_LINES = sorted(
         line.removeprefix("sudo ")
         for line in CALLS
         # NAMES IN CAPITALS stand for the reader's own
-        if re.match(r"(sudo )?(\S*/)?leukoscope ", line) and not re.search(r"\b[A-Z]{3,}( |$)|[|…&;]", line)
+        if re.match(r"(sudo )?(\S*/)?leukoscope ", line) and not re.search(r"\b[A-Z]+( |$)|[|…&;]", line)
     }
 )
 MODULES = sorted({name for text in TEXTS.values() for name in re.findall(r"python -m ([\w.]+)", text)} - {"venv"})
