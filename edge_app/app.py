@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from edge_app import service
 from edge_app.board import read_board
 from edge_app.bundle import check_golden, open_bundle
-from edge_app.cameras import Camera, list_cameras, open_camera, source_uri, without_secrets
+from edge_app.cameras import Camera, list_cameras, open_camera
+from edge_app.cameras.uris import source_uri, without_secrets
 from edge_app.classifier import Classifier
 from edge_app.errors import CameraError, StoreError, StoreFullError
 from edge_app.folders import bundles_folder

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_app.cameras import (
-    SCHEMES,
     Camera,
     CameraInfo,
     Control,
@@ -23,9 +22,9 @@ from edge_app.cameras import (
     demo,
     list_cameras,
     open_camera,
-    source_uri,
 )
 from edge_app.cameras.reading import MAX_HUNG, Device, LiveCamera
+from edge_app.cameras.uris import SCHEMES, source_uri
 from edge_app.commands.cameras import command
 from edge_app.errors import CameraError, InputError
 from edge_app.preprocessing import Image

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_app.cameras import Frame, open_camera, without_secrets
+from edge_app.cameras import Frame, open_camera
 from edge_app.cameras.gstreamer import csi_pipeline, list_csi
+from edge_app.cameras.uris import without_secrets
 from edge_app.errors import CameraError
 
 TEST_PICTURE = "videotestsrc is-live=true pattern=solid-color foreground-color=0xff204080"  # red 32, green 64, blue 128

@@ -9,9 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_app.cameras import Camera, Control, Setting, uri_options
+from edge_app.cameras import Camera, Control, Setting
 from edge_app.cameras.files import ImageFiles
 from edge_app.cameras.reading import Device, LiveCamera, OrderedCamera
+from edge_app.cameras.uris import option_forms, uri_options
 from edge_app.cameras.white_balance import decoded, encoded
 from edge_app.errors import CameraError
 from edge_app.images import find_images
@@ -60,7 +61,7 @@ def open_uri(
     field = options.get("field", "cells")
     in_range = 0 < fps <= 1000 and (rounds is None or 1 <= rounds <= 1_000_000) and 1 <= stay <= 1000
     if not in_range or field not in ("cells", "empty"):
-        raise CameraError(f"{uri!r} has options out of range: " + ", ".join(f"{n}= ({t})" for n, t in OPTIONS.items()))
+        raise CameraError(f"{uri!r} has options out of range: {option_forms(OPTIONS)}")
     scene: Callable[[], Device] = (
         partial(EmptyField, [Path("an empty field")], fps=fps, rounds=rounds)
         if field == "empty"

@@ -7,8 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_app.cameras import Camera, Setting, uri_options, uri_path
+from edge_app.cameras import Camera, Setting
 from edge_app.cameras.reading import Device, LiveCamera, OrderedCamera
+from edge_app.cameras.uris import uri_options, uri_path
 from edge_app.errors import InputError
 from edge_app.images import find_images, read_image
 from edge_app.opencv import SILENT, set_log_level

@@ -14,8 +14,9 @@ from select import POLLIN, poll
 
 import numpy as np
 
-from edge_app.cameras import Camera, CameraInfo, Setting, uri_options, without_secrets
+from edge_app.cameras import Camera, CameraInfo, Setting, live_only
 from edge_app.cameras.reading import Device, LiveCamera
+from edge_app.cameras.uris import option_forms, uri_options, without_secrets
 from edge_app.errors import CameraError
 from edge_app.preprocessing import Image
 
@@ -65,7 +66,7 @@ def open_uri(
     """
     pipeline = csi_pipeline(uri) if uri.startswith("csi:") else uri.partition(":")[2]
     if every_frame:
-        raise CameraError(f"{uri.partition(':')[0]}: is live, so its newest frame wins; take a video for every frame")
+        raise live_only(f"{uri.partition(':')[0]}:")
     try:
         elements = shlex.split(pipeline)
     except ValueError as error:
@@ -91,7 +92,7 @@ def csi_pipeline(uri: str) -> str:
     }
     in_range = all(CSI_RANGES[name][0] <= number <= CSI_RANGES[name][1] for name, number in numbers.items())
     if not sensor or not in_range:
-        forms = ", ".join(f"{name}= ({text})" for name, text in CSI_OPTIONS.items())
+        forms = option_forms(CSI_OPTIONS)
         raise CameraError(f"{uri!r} is no camera; write csi://0 or csi://1, with whole numbers: {forms}")
     source = f"nvarguscamerasrc sensor-id={int(sensor[1])}"
     if exposure_us := numbers.get("exposure_us"):

@@ -9,9 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_app.cameras import Camera, CameraInfo, Control, Setting, uri_options
+from edge_app.cameras import Camera, CameraInfo, Control, Setting, live_only
 from edge_app.cameras.picamera2_controls import changes, described, governed, settings_of
 from edge_app.cameras.reading import Device, LiveCamera
+from edge_app.cameras.uris import option_forms, uri_options
 from edge_app.errors import CameraError
 from edge_app.preprocessing import Image
 
@@ -57,7 +58,7 @@ def open_uri(
     """
     number, wish = _wish(uri)
     if every_frame:
-        raise CameraError(f"{uri} is live, so its newest frame wins; every frame can be had from a video or demo:")
+        raise live_only(uri)
     return LiveCamera(
         uri,
         lambda: Picamera2Device(uri, number, wish),
@@ -223,7 +224,7 @@ def _wish(uri: str) -> tuple[int, Wish]:
     in_range = all(64 <= side <= 16384 and side % 2 == 0 for side in (width, height, *lores))
     in_range = in_range and lores[0] <= width and lores[1] <= height and all(one == other for one, other in pairs)
     if not number or not in_range or not 0.01 <= fps <= 1000 or not 1 <= buffers <= 32:
-        forms = ", ".join(f"{name}= ({text})" for name, text in OPTIONS.items())
+        forms = option_forms(OPTIONS)
         raise CameraError(f"{uri!r} is no camera or has options out of range; write picamera2://0, with {forms}")
     return int(number[1]), Wish(
         (width, height), lores if "lores_width" in options else None, fps if "fps" in options else None, buffers

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from edge_app.cameras import Camera, Setting, without_secrets
+from edge_app.cameras import Camera, Setting, live_only
 from edge_app.cameras.reading import Device, LiveCamera
+from edge_app.cameras.uris import without_secrets
 from edge_app.errors import CameraError, InputError
 from edge_app.opencv import SILENT, set_log_level
 from edge_app.preprocessing import Image
@@ -41,7 +42,7 @@ def open_uri(
     if not has_host or re.search(r"[\s\x00-\x1f]", uri):
         raise CameraError(f"{source!r} names no network camera; write rtsp://HOST/PATH, as the camera's manual has it")
     if every_frame:
-        raise CameraError(f"{source} is live, so its newest frame wins; every frame can be had from a video or demo:")
+        raise live_only(source)
     return LiveCamera(
         source,
         lambda: RtspDevice(uri, source, open_timeout_s, read_timeout_s),

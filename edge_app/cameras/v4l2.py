@@ -13,8 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_app.cameras import Camera, CameraInfo, Control, Setting, uri_options, uri_path, v4l2_ioctl
+from edge_app.cameras import Camera, CameraInfo, Control, Setting, live_only, v4l2_ioctl
 from edge_app.cameras.reading import Device, LiveCamera
+from edge_app.cameras.uris import option_forms, uri_options, uri_path
 from edge_app.cameras.v4l2_controls import described, is_usable, name_of, native_value
 from edge_app.errors import CameraError, InputError
 from edge_app.images import decode_image
@@ -60,7 +61,7 @@ def open_uri(
     """
     path, wish = uri_path(uri), _wish(uri)
     if every_frame:
-        raise CameraError(f"{uri} is live, so its newest frame wins; every frame can be had from a video or demo:")
+        raise live_only(uri)
     return LiveCamera(
         uri,
         lambda: V4l2Device(uri, path, wish),
@@ -209,7 +210,7 @@ def _wish(uri: str) -> Wish:
     fourcc = options.get("fourcc")
     sizes_fit = 16 <= width <= 16384 and 16 <= height <= 16384 and ("width" in options) == ("height" in options)
     if not sizes_fit or not 0 < fps <= 1000 or not re.fullmatch(r"[!-~]{3,4}", fourcc or "MJPG"):
-        raise CameraError(f"{uri!r} has options out of range: " + ", ".join(f"{n}= ({t})" for n, t in OPTIONS.items()))
+        raise CameraError(f"{uri!r} has options out of range: {option_forms(OPTIONS)}")
     return Wish(
         (width, height) if "width" in options else None,
         fps if "fps" in options else None,
