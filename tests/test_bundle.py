@@ -48,13 +48,13 @@ def test_a_bundle_is_reached_through_a_link_and_zipped_by_other_tools(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["none.leuko", "file/none.leuko", "nul\0.leuko", "\ud800.leuko"])
-def test_nothing_there(tmp_path: Path, name: str) -> None:
+def test_a_path_with_nothing_there_says_so(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BundleNotFoundError, match="there is no bundle"):
         open_bundle(tmp_path / name)
 
 
-def test_neither_folder_nor_zip(tmp_path: Path) -> None:
+def test_what_is_neither_a_folder_nor_a_whole_zip_is_refused(tmp_path: Path) -> None:
     whole = zip_of(tmp_path / "whole.zip", TINY.files.items()).read_bytes()
     (tmp_path / "empty").touch()
     (tmp_path / "text").write_text("no bundle")
@@ -128,17 +128,17 @@ def test_what_may_not_be_read_says_so(tmp_path: Path) -> None:
         ({name: value for name, value in JSON.items() if name != "limits"}, "is wrong at limits .*required"),
     ],
 )
-def test_a_manifest_that_is_not_one(tmp_path: Path, content: object, match: str) -> None:
+def test_a_manifest_that_is_not_one_is_refused_with_the_reason(tmp_path: Path, content: object, match: str) -> None:
     for path in both(tmp_path, with_manifest(content)):
         refused(path, ManifestError, match)
 
 
-def test_no_manifest(tmp_path: Path) -> None:
+def test_without_a_manifest_it_is_no_bundle(tmp_path: Path) -> None:
     for path in both(tmp_path, tiny_members()):
         refused(path, ManifestError, r"has no manifest\.json")
 
 
-def test_a_manifest_that_is_too_large(tmp_path: Path) -> None:
+def test_a_manifest_that_is_too_large_is_refused(tmp_path: Path) -> None:
     for path in both(tmp_path, with_manifest(b" " * 5_000_000)):
         refused(path, MemberError, r"manifest\.json .* is larger")
 
@@ -156,7 +156,7 @@ def test_a_bundle_from_the_future_says_so_whatever_else_is_new(tmp_path: Path, v
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "manifest.json", "golden.npz", "extra"])
-def test_links_pipes_and_subfolders_in_a_folder(tmp_path: Path, name: str) -> None:
+def test_links_pipes_and_subfolders_in_a_folder_are_refused(tmp_path: Path, name: str) -> None:
     for number, make in enumerate([lambda path: path.symlink_to("/etc/passwd"), os.mkfifo, Path.mkdir]):
         folder = folder_of(tmp_path / f"{number}.leuko", dict(TINY.files))
         (folder / name).unlink(missing_ok=True)
@@ -165,20 +165,20 @@ def test_links_pipes_and_subfolders_in_a_folder(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", UNSAFE_NAMES)
-def test_names_in_a_zip_that_leave_it(tmp_path: Path, name: str) -> None:
+def test_names_in_a_zip_that_leave_it_are_refused(tmp_path: Path, name: str) -> None:
     path = zip_of(tmp_path / "x.zip", [*TINY.files.items(), (named(name), b"")])
     refused(path, UnsafeMemberError, "leaves the bundle or enters a subfolder")
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFDIR, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK])
-def test_members_of_a_zip_that_are_no_files(tmp_path: Path, kind: int) -> None:
+def test_members_of_a_zip_that_are_no_files_are_refused(tmp_path: Path, kind: int) -> None:
     info = ZipInfo("model.onnx")
     info.external_attr = (kind | 0o644) << 16
     files = [(name, content) for name, content in TINY.files.items() if name != "model.onnx"]
     refused(zip_of(tmp_path / "x.zip", [*files, (info, b"/etc/passwd")]), UnsafeMemberError, "model.onnx of .* is a")
 
 
-def test_members_that_are_missing_unlisted_or_changed(tmp_path: Path) -> None:
+def test_members_that_are_missing_unlisted_or_changed_are_refused(tmp_path: Path) -> None:
     files = dict(TINY.files)
     for number, (changed, match) in enumerate(
         [
@@ -197,14 +197,14 @@ def test_members_that_are_missing_unlisted_or_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sizes", [[MAX_MEMBER_BYTES + 1], [MAX_MEMBER_BYTES] * 3, [10**300]])
-def test_members_that_would_not_fit_into_memory(tmp_path: Path, sizes: list[int]) -> None:
+def test_members_that_would_not_fit_into_memory_are_refused(tmp_path: Path, sizes: list[int]) -> None:
     large = {f"large{index}": {"sha256": "0" * 64, "bytes": size} for index, size in enumerate(sizes)}
     files = with_manifest(JSON | {"files": JSON["files"] | large}) | dict.fromkeys(large, b"")
     for path in both(tmp_path, files):
         refused(path, MemberError, "is too large")
 
 
-def test_zips_with_tricks(tmp_path: Path) -> None:
+def test_zips_that_are_made_to_mislead_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     refused(zip_of(path, [*TINY.files.items(), *TINY.files.items()]), MemberError, "two members of the same name")
     refused(zip_of(path, TINY.files.items(), ZIP_BZIP2), MemberError, "compressed in another way")

@@ -75,7 +75,9 @@ def places(content: object, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]
 
 @settings(deadline=None)
 @given(st.sampled_from(places(JSON)[1:]), st.sampled_from(["change", "remove", "add"]), Json, st.text())
-def test_any_change_of_a_manifest(place: tuple[Any, ...], action: str, value: object, key: str) -> None:
+def test_any_change_of_a_manifest_is_refused_or_harmless(
+    place: tuple[Any, ...], action: str, value: object, key: str
+) -> None:
     content = json.loads(json.dumps(JSON))
     parent = content
     for step in place[:-1]:
@@ -91,26 +93,26 @@ def test_any_change_of_a_manifest(place: tuple[Any, ...], action: str, value: ob
 
 @settings(deadline=None)
 @given(st.binary(max_size=300) | Json.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_as_a_manifest(data: bytes) -> None:
+def test_any_bytes_as_a_manifest_are_refused_or_harmless(data: bytes) -> None:
     survives(lambda path: folder_of(path, with_manifest(data)))
 
 
 @settings(deadline=None)
 @given(st.lists(st.text(max_size=20) | st.sampled_from(UNSAFE_NAMES), max_size=3))
-def test_any_names_in_a_zip(names: list[str]) -> None:
+def test_any_names_in_a_zip_are_refused_or_harmless(names: list[str]) -> None:
     survives(lambda path: zip_of(path, [*TINY.files.items(), *((named(name), b"") for name in names)]))
 
 
 @settings(deadline=None)
 @given(Flips, st.integers(0, 200))
-def test_any_bytes_of_a_zip(changes: list[tuple[int, int]], cut: int) -> None:
+def test_any_bytes_of_a_zip_are_refused_or_harmless(changes: list[tuple[int, int]], cut: int) -> None:
     data = flipped(ZIP, changes)
     survives(lambda path: path.write_bytes(data[: len(data) - cut] if cut < 50 else data))
 
 
 @settings(deadline=None)
 @given(Flips)
-def test_any_bytes_of_a_zip_s_lists(changes: list[tuple[int, int]]) -> None:
+def test_any_bytes_of_a_zips_lists_are_refused_or_harmless(changes: list[tuple[int, int]]) -> None:
     """The headers and the end, where zipfile believes most, get all the changes."""
     data = ZIP
     start = data.index(b"PK\1\2")
@@ -119,13 +121,15 @@ def test_any_bytes_of_a_zip_s_lists(changes: list[tuple[int, int]]) -> None:
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(TINY.files)), Flips)
-def test_any_bytes_of_a_folder(name: str, changes: list[tuple[int, int]]) -> None:
+def test_any_bytes_of_a_folder_are_refused_or_harmless(name: str, changes: list[tuple[int, int]]) -> None:
     survives(lambda path: folder_of(path, {**TINY.files, name: flipped(TINY.files[name], changes)}))
 
 
 @settings(deadline=None)
 @given(Flips)
-def test_any_bytes_of_a_golden_file_whose_sha256_is_right(changes: list[tuple[int, int]]) -> None:
+def test_any_bytes_of_a_golden_file_whose_sha256_is_right_are_refused_or_harmless(
+    changes: list[tuple[int, int]],
+) -> None:
     data = flipped(TINY.files["golden.npz"], changes)
     bundle = Bundle("tiny", TINY.manifest, "", {**TINY.files, "golden.npz": data})
     try:

@@ -23,7 +23,7 @@ def signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder where the system's signs of a set clock are looked for; there are none."""
     monkeypatch.setattr(module, "SET_SINCE_BOOT", tmp_path / "synchronized")
     monkeypatch.setattr(module, "BATTERY_CLOCK", tmp_path)
-    monkeypatch.setattr(module, "_kernel_says_set", lambda: (tmp_path / "kernel").exists())
+    monkeypatch.setattr(module, "kernel_says_set", lambda: (tmp_path / "kernel").exists())
     return tmp_path
 
 
@@ -50,8 +50,7 @@ def test_a_battery_clock_is_believed_while_the_system_clock_agrees(signs: Path) 
 
 def test_the_devices_own_clocks_give_an_answer() -> None:
     clock = Clock()
-    assert clock.sure() in (True, False)
-    assert module._kernel_says_set() in (True, False)
+    assert isinstance(clock.sure(), bool)  # that the kernel can be asked at all
     assert len(clock.boot_id()) == 36
     assert abs(clock.at(time.monotonic_ns()) - datetime.now(UTC)) < timedelta(seconds=1)
     assert abs(clock.at(time.monotonic_ns() - 10**10) - datetime.now(UTC) + timedelta(seconds=10)) < timedelta(

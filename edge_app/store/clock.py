@@ -33,7 +33,7 @@ class Clock:
         if self.now() < RELEASED:
             return False
         # the kernel alone would not do: it forgets after hours without network
-        return SET_SINCE_BOOT.exists() or _kernel_says_set() or self._battery_clock_agrees()
+        return SET_SINCE_BOOT.exists() or kernel_says_set() or self._battery_clock_agrees()
 
     def at(self, monotonic_ns: int) -> datetime:
         """Return the wall clock's time at a moment of this boot, as far as the clock is right now."""
@@ -52,7 +52,7 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _kernel_says_set() -> bool:
+def kernel_says_set() -> bool:
     """Return whether a time service (chrony, ntpd, systemd-timesyncd) told the kernel that the clock is right."""
     request = ctypes.create_string_buffer(512)  # struct timex, all zero: change nothing, tell
     try:
