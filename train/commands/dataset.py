@@ -28,7 +28,7 @@ PAPER = {
 PAPER_MERGED = {"Normal": 563, "Cancer": 2801}
 
 
-@click.group()
+@click.group(epilog="Example: leukoscope dataset audit leukemia/ ALL_IDB1/")
 def command() -> None:
     """Build a data set from folders of smear images, audit one, or draw one."""
 
