@@ -10,6 +10,7 @@ from benchmarks.report_tables import accuracy_table, invalid_table, latency_tabl
 
 TITLE = "Leukoscope benchmark report"
 MOST_LINES = 12  # of one plot; more can't be told apart
+MOST_ROWS = 12  # of the table below a recommendation; of more candidates it has those that are on a front
 
 
 def sections(collected: Collected, limits: Limits) -> list[Section]:
@@ -64,6 +65,8 @@ def _comparisons(collected: Collected, limits: Limits) -> list[Section]:
     result = []
     for (size, basis), candidates in groups.items():
         choice = choose(candidates, limits)
+        shown = _worth_a_look(candidates, choice.best)
+        left_out = len(candidates) - len(shown)
         plots = [
             Plot(_front_plot(candidates, cost, choice.best), _front_caption(candidates, cost))
             for cost in COSTS
@@ -73,9 +76,16 @@ def _comparisons(collected: Collected, limits: Limits) -> list[Section]:
             Section(
                 "Recommendation" if len(groups) == 1 else f"Recommendation for frames of {size}, by {basis}",
                 advice=choice.reasons,
-                text=(f"Compared are frames of {size} pixels, and accuracy on the same images: {basis}.",),
+                text=(
+                    f"Compared are frames of {size} pixels, and accuracy on the same images: {basis}."
+                    + (
+                        f" {left_out} others, which are on no front, are among all valid runs below."
+                        if left_out
+                        else ""
+                    ),
+                ),
                 plots=tuple(plots),
-                table=_key(candidates, limits),
+                table=_key(shown, pareto_front(candidates, "latency"), limits),
             )
         )
     return result
@@ -100,9 +110,15 @@ def _front_caption(candidates: Sequence[Candidate], cost: AxisName) -> str:
     return f"Accuracy against {AXES[cost].title}. On the Pareto front, where none is better at no more: {numbers}."
 
 
-def _key(candidates: Sequence[Candidate], limits: Limits) -> Table:
+def _worth_a_look(candidates: Sequence[Candidate], best: Candidate | None) -> list[Candidate]:
+    """Return the candidates, fastest first; of many, those on the front of a cost and what is recommended."""
+    on_a_front = {each.number for cost in COSTS for each in pareto_front(candidates, cost)}
+    many = len(candidates) > MOST_ROWS
+    return sorted((each for each in candidates if not many or each is best or each.number in on_a_front), key=_p90)
+
+
+def _key(candidates: Sequence[Candidate], front: Sequence[Candidate], limits: Limits) -> Table:
     """Return what the numbers in the plots mean, and which of them meet the limits."""
-    front = pareto_front(candidates, "latency")
     forms: tuple[tuple[AxisName, str], ...] = (("latency", ".1f"), ("memory", ".0f"), ("accuracy", ".1%"))
     columns = ("#", "configuration", "p90 ms", "memory MB", "accuracy", "on the front of latency", "limits")
     rows = (
@@ -136,10 +152,10 @@ def _runs(candidates: Sequence[Candidate]) -> Section:
         "All valid runs",
         text=(
             "Single stream, from a frame in memory to its verdict. Figures are the median of the repeats; spread is "
-            "the range of their p90 over its median.",
+            "the range of their p90 over its median. The fastest come first.",
         ),
         plots=tuple(plots),
-        table=latency_table(candidates),
+        table=latency_table(sorted(candidates, key=_p90)),
     )
 
 

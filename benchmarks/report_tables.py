@@ -92,7 +92,7 @@ def latency_csv(candidates: Sequence[Candidate]) -> str:
 
 
 def accuracy_table(accuracies: Sequence[AccuracyResults]) -> Table:
-    """Return a row for each bundle and each perturbation of the images."""
+    """Return a row for each bundle and change of the images: unchanged ones first, of these the most accurate."""
     columns = (
         Column("bundle", False),
         Column("images", False),
@@ -109,7 +109,7 @@ def accuracy_table(accuracies: Sequence[AccuracyResults]) -> Table:
     rows: list[tuple[str, ...]] = []
     invalid: set[int] = set()
     for results in accuracies:
-        for run in results.runs:
+        for run in sorted(results.runs, key=lambda run: (str(run.perturbation or ""), -run.figures["accuracy"].value)):
             if run.invalid:
                 invalid.add(len(rows))
             answered = run.answered or {}

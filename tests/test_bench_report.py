@@ -281,6 +281,30 @@ def test_the_page_stands_alone_and_shows_everything(tmp_path: Path) -> None:
     assert "blur 2" in page
 
 
+def test_many_bundles_make_a_short_table_and_sorted_ones(tmp_path: Path) -> None:
+    """The first table has what is worth a look, the others begin with the best."""
+    bundles = [facts(f"bundle-{n}", sha256=f"{n:064x}", bundle_bytes=3_000_000 + n) for n in range(45)]
+    runs = [latency_run(each, infer_ms=5 + n % 7, threads=t) for n, each in enumerate(bundles) for t in (1, 2)]
+    accuracies = [accuracy_run(each, accuracy=0.9 + 0.01 * (n % 5)) for n, each in enumerate(bundles)]
+    paths = files(tmp_path, latency_results(*runs), accuracy_results(*accuracies))
+    collected = collect(paths)
+    by_title = {each.title: each for each in sections(collected, {})}
+    first, everything, accuracy = (by_title[title].table for title in ("Recommendation", "All valid runs", "Accuracy"))
+    assert first is not None
+    assert everything is not None
+    assert accuracy is not None
+    assert len(first.rows) < 30
+    assert f"{90 - len(first.rows)} others" in by_title["Recommendation"].text[0]
+    fronts = {each.number for (group,) in [collected.comparisons().values()] for each in pareto_front(group, "latency")}
+    assert fronts <= {int(row[0]) for row in first.rows}
+    p90 = [float(row[5]) for row in everything.rows]
+    assert len(p90) == 90
+    assert p90 == sorted(p90)
+    assert [float(row[3].partition("%")[0]) for row in accuracy.rows][::9] == [94, 93, 92, 91, 90]
+    assert call(*paths, "-o", tmp_path / "report").exit_code == 0
+    assert (tmp_path / "report" / "report.html").stat().st_size < 300_000
+
+
 def test_slowed_minutes_are_marked(tmp_path: Path) -> None:
     run = latency_run(sustained_minutes=3)
     assert run.sustained is not None
