@@ -114,6 +114,15 @@ def test_links_into_a_page_name_a_heading_of_it() -> None:
             assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, name
 
 
+@pytest.mark.parametrize("package", ["benchmarks", "edge_app", "export", "train"])
+def test_every_module_is_on_the_map(package: str) -> None:
+    chapter = TEXTS["CONTRIBUTING.md"].partition("## Where things are\n")[2].partition("\n## ")[0]
+    section = chapter.partition(f"**{package}**\n")[2].partition("\n**")[0]
+    modules = {path.stem for path in (ROOT / package).glob("[!_]*.py")}
+    folders = {f"{path.parent.name}/" for path in (ROOT / package).glob("*/__init__.py")}
+    assert set(re.findall(r"`(\w+/?)`", section)) == modules | folders
+
+
 def test_every_page_is_in_the_index() -> None:
     assert set(re.findall(r"\]\(([\w-]+\.md)\)", PAGES["README.md"])) == PAGES.keys() - {"README.md"}
 
