@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,13 +18,12 @@ from typing import Literal, Self
 
 from edge_app.cameras import Camera, Control, Frame, Setting
 from edge_app.cameras.white_balance import gains_for_neutral
-from edge_app.classifier import Classifier, Field
+from edge_app.classifier import Classifier
 from edge_app.consensus import Voting
 from edge_app.errors import CameraError, LeukoscopeError, StationError, StoreError, StoreFullError
-from edge_app.judging import REASONS
 from edge_app.newest import Newest
-from edge_app.scale import RED_CELL_UM, RedCells, Ruler
-from edge_app.status import CameraState, Event, Health, Judged, Rate, RecordingState
+from edge_app.scale import RedCells, Ruler
+from edge_app.status import CameraState, Event, Health, Judged, Rate, RecordingState, scale_text
 from edge_app.store import Record, Session, Store
 from edge_app.view import View
 
@@ -310,7 +309,7 @@ class Station:
             return
         if verdict.red_cells and self.ruler.steady and verdict.red_cells != self._told:
             self._told = verdict.red_cells
-            self.report(_scale_text(verdict.red_cells, self.ruler.given, verdict.fields))
+            self.report(scale_text(verdict.red_cells, self.ruler.given, verdict.fields))
         judged = Judged(frame, verdict, voting.update(verdict.judgement.label, verdict.thumbnail))
         self._judgements.count()
         self.judged.put(judged)
@@ -360,16 +359,6 @@ class Station:
         self._failure = StationError(text)
         self.report(text)
         self._over.set()
-
-
-def _scale_text(red_cells: RedCells, given: bool, fields: Sequence[Field]) -> str:
-    """Return what is to be said of a scale: whence it is known, and what it makes of a frame."""
-    found = f"red cells are {red_cells.width:.0f} pixels wide, {RED_CELL_UM / red_cells.width:.3f} µm a pixel"
-    if fields[0].judgement.indeterminate == "scale_out_of_range":
-        comes_to = REASONS["scale_out_of_range"]
-    else:
-        comes_to = "a frame is one field" if len(fields) == 1 else f"a frame is cut into {len(fields)} fields"
-    return f"scale {'as it was given' if given else 'measured'}: {found}; {comes_to}"
 
 
 class _Worker(threading.Thread):

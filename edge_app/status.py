@@ -1,14 +1,17 @@
 """What the running app says of itself: the newest verdict, its health, and what has happened."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from edge_app.cameras import Frame
-from edge_app.classifier import Verdict
+from edge_app.classifier import Field, Verdict
 from edge_app.consensus import Consensus
+from edge_app.judging import REASONS
 from edge_app.overlay import outlines
+from edge_app.scale import RED_CELL_UM, RedCells
 
 CameraState = Literal["opening", "live", "lost", "ended"]
 RecordingState = Literal["off", "ready", "stopped"]
@@ -83,3 +86,13 @@ class Rate:
         if len(recent) < 2:
             return 0.0
         return (len(recent) - 1) / max(now - recent[0], 1e-6)
+
+
+def scale_text(red_cells: RedCells, given: bool, fields: Sequence[Field]) -> str:
+    """Return what is to be said of a scale: whence it is known, and what it makes of a frame."""
+    found = f"red cells are {red_cells.width:.0f} pixels wide, {RED_CELL_UM / red_cells.width:.3f} µm a pixel"
+    if fields[0].judgement.indeterminate == "scale_out_of_range":
+        comes_to = REASONS["scale_out_of_range"]
+    else:
+        comes_to = "a frame is one field" if len(fields) == 1 else f"a frame is cut into {len(fields)} fields"
+    return f"scale {'as it was given' if given else 'measured'}: {found}; {comes_to}"
