@@ -342,6 +342,12 @@ def test_a_slow_consumer_gets_the_newest_frame(microscope: Microscope) -> None:
     assert second.settings == {"exposure": 7}
 
 
+def test_a_setting_that_is_no_number_is_left_out(microscope: Microscope) -> None:
+    microscope.settings = {"fps": np.inf, "gain": np.nan, "exposure": 7, "camera": "sim", "auto_exposure": True}
+    with live(microscope) as camera:
+        assert next(iter(camera)).settings == {"exposure": 7, "camera": "sim", "auto_exposure": True}
+
+
 def test_a_damaged_frame_is_reported_and_left_out(microscope: Microscope) -> None:
     events: list[str] = []
     with live(microscope, events.append) as camera:

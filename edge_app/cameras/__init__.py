@@ -29,7 +29,7 @@ class Frame:
     source: the camera's URI, or for images and videos the file's path.
     grab_ms: milliseconds that reading and decoding took, without the wait for the camera to have a frame.
     settings: what the device reports of itself: width, height, fps, fourcc, and by the names of its controls the values
-        in force (exposure_us, gain, …).
+        in force (exposure_us, gain, …); numbers are finite.
     """
 
     image: Image

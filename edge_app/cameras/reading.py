@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -398,4 +399,6 @@ def _frame(device: Device, sequence: int) -> Frame:
     monotonic_ns, captured_at = time.monotonic_ns(), datetime.now(UTC)
     image = device.retrieve()
     grab_ms = (time.monotonic_ns() - monotonic_ns) / 1e6
-    return Frame(image, sequence, monotonic_ns, captured_at, device.source, grab_ms, device.settings)
+    # drivers report infinities, such as a frame rate of 1/0, and no JSON has these
+    settings = {n: value for n, value in device.settings.items() if isinstance(value, str) or math.isfinite(value)}
+    return Frame(image, sequence, monotonic_ns, captured_at, device.source, grab_ms, settings)
