@@ -3,9 +3,9 @@
 RUNNER is a command that runs what follows it on the device, in a folder there that is this one's current folder: an
 emulated userland, or a wrapper around ssh. This machine builds the wheel and gathers a wheelhouse; the device then
 installs the wheel from the registry as docs/raspberry-pi.md says, and the wheelhouse without network, and from the
-latter runs `doctor`, `bundle verify` and `classify` for each bundle, tests, and the page. Verdicts are compared image
-by image. With --unpack this machine unpacks the same wheels into the folder and the device's pip is not tried, which
-takes an hour in an emulator. Here uv and real images are needed, on the device Python.
+latter runs `doctor`, `bundle verify` and `classify` for each bundle, the page, `bench`, and tests. Verdicts are
+compared image by image. With --unpack this machine unpacks the same wheels into the folder and the device's pip is not
+tried, which takes an hour in an emulator. Here uv and real images are needed, on the device Python.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import LatencyResults, read_results
 from edge_app.bundle import default_bundle_path, open_bundle
 from edge_app.wheelhouse import TARGETS, Target, write_wheelhouse
 
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--unpack", action="store_true", help="unpack the wheels from here")
     parser.add_argument("--tests", nargs="*", default=TESTS, metavar="NAME", help="of tests/test_NAME.py")
     parser.add_argument("--output", type=Path, default=ROOT / "tests/device/results/pi.json")
+    parser.add_argument("--bench-output", type=Path, metavar="FILE", help="where to keep the times; they are short")
     parser.add_argument("runner", nargs="+")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -86,6 +88,7 @@ def main() -> None:
             "doctor": lambda: doctor(device),
             "bundles": lambda: [compare(device, bundle) for bundle in bundles],
             "page": lambda: page(device),
+            "bench": lambda: bench(device, bundles[0], options.bench_output),
             "tests": lambda: run_tests(device, options.tests),
         }
         options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -219,10 +222,27 @@ def page(device: Device) -> dict[str, Any]:
     return {"exit_code": done.returncode, "said": done.stdout.splitlines()[-8:]}
 
 
+def bench(device: Device, bundle: Path, output: Path | None) -> dict[str, Any]:
+    """Time a bundle for a moment and write a report of it; return what the report leaves out, and why."""
+    options = ("--preset", "rapid", "--repeats", "1", "--threads", "1", "--size", "640x480")
+    timed = device.leukoscope("bench", "latency", str(bundle), *options, "--output", "latency.json")
+    reported = device.leukoscope("bench", "report", "latency.json", "--output", "report")
+    results = read_results(device.folder / "latency.json")
+    assert isinstance(results, LatencyResults)
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(device.folder / "latency.json", output)
+    return {
+        "exit_code": timed.returncode or reported.returncode,
+        "emulated": results.environment.emulated,
+        "said": [f"{run.bundle.name}: not ranked, {each}" for run in results.runs for each in run.invalid],
+    }
+
+
 def held(found: dict[str, Any]) -> bool:
     """Return whether all steps ended well and each label is the same."""
     codes = [*(each["exit_code"] for each in found["installs"])]
-    codes += [found[each]["exit_code"] for each in ("doctor", "tests", "page")]
+    codes += [found[each]["exit_code"] for each in ("doctor", "tests", "page", "bench")]
     return not any(codes) and all(
         each["verified"] and each["same_label"] == each["judged_here"] == each["judged_there"]
         for each in found["bundles"]

@@ -27,7 +27,7 @@ def main() -> None:
 def pi(found: dict[str, Any]) -> Iterator[str]:
     """Yield the section of a device's userland."""
     yield f"{found['system']}, {found['machine']}, Python {found['version']}; checked as {found['target']}.\n"
-    if "page" not in found or "tests" not in found:
+    if "tests" not in found:
         yield "The check was cut off: what is missing below was **not run**.\n"
     installed = (
         (each["what"], each["packages"], f"{each['bytes'] / 1e6:.0f}", _well(each)) for each in found["installs"]
@@ -38,7 +38,7 @@ def pi(found: dict[str, Any]) -> Iterator[str]:
         yield _table(("", "", ""), ((each["state"], each["name"], each["text"]) for each in found["doctor"]["checks"]))
     if "bundles" in found:
         yield from _bundles(found["bundles"])
-    for what in ("page", "tests"):
+    for what in ("page", "bench", "tests"):
         if what in found:
             yield f"{what.capitalize()}: {'went well' if _well(found[what]) == 'yes' else '**failed**'}.\n"
             yield "```text\n" + "\n".join(found[what]["said"]) + "\n```\n"
