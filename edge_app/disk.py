@@ -1,7 +1,9 @@
-"""Files that are on the disk whole or not at all, also after a power cut."""
+"""Files and folders that are there whole or not at all; the files also after a power cut."""
 
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +30,21 @@ def replace_file(path: Path, data: bytes, partial: Path | None = None) -> None:
             partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give the path of a folder to be made and filled; it gets its name once the block has ended without an error.
+
+    After an error nothing is left of it. Raises OSError.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

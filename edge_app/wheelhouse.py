@@ -3,7 +3,6 @@
 import hashlib
 import json
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from edge_app import __version__
+from edge_app.disk import new_folder
 from edge_app.errors import WheelhouseError
 
 # Minor versions of glibc 2: manylinux2014 is manylinux_2_17, what was built for older ones runs on newer ones, and uv
@@ -101,27 +101,23 @@ def write_wheelhouse(
     if missing := [name for name in ("pip", "uv") if util.find_spec(name) is None]:
         command = f"{sys.executable} -m ensurepip; {sys.executable} -m pip install uv"
         raise WheelhouseError(f"{' and '.join(missing)} not found in this environment; install with: {command}")
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        wheels = partial / "wheels"
-        wheels.mkdir(parents=True)
-        on_step("building Leukoscope's wheel", 0, 1)
-        _run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), source or own_requirement())
-        (own,) = wheels.iterdir()
-        for python, further in target.pythons.items():
-            _gather(partial, own, target, python, [*further], extras, on_step)
-        words = {"version": __version__, "name": target.name, "machine": target.machine}
-        words["pythons"] = " and ".join(target.pythons)
-        (partial / "install.sh").write_text(INSTALL.format_map(words))
-        (partial / "README.txt").write_text(README.format_map(words))
-        partial.rename(folder)
+        with new_folder(folder) as partial:
+            wheels = partial / "wheels"
+            wheels.mkdir(parents=True)
+            on_step("building Leukoscope's wheel", 0, 1)
+            _run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), source or own_requirement())
+            (own,) = wheels.iterdir()
+            for python, further in target.pythons.items():
+                _gather(partial, own, target, python, [*further], extras, on_step)
+            words = {"version": __version__, "name": target.name, "machine": target.machine}
+            words["pythons"] = " and ".join(target.pythons)
+            (partial / "install.sh").write_text(INSTALL.format_map(words))
+            (partial / "README.txt").write_text(README.format_map(words))
     except OSError as error:
         raise WheelhouseError(
             f"{folder} can't be written: {error.strerror}; make room or choose another folder"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return sorted((folder / "wheels").iterdir())
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_app.disk import check_folder, replace_file, write_file
+from edge_app.disk import check_folder, new_folder, replace_file, write_file
 
 
 def test_a_new_file_is_never_written_over_another(tmp_path: Path) -> None:
@@ -40,3 +40,16 @@ def test_a_folder_is_checked_and_left_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="Not a directory"):
         check_folder(tmp_path / "file" / "folder")
+
+
+def test_a_new_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "mine.partial").mkdir()
+    (tmp_path / "mine.partial" / "left").touch()  # by a run that was killed
+    with pytest.raises(FileNotFoundError), new_folder(tmp_path / "mine") as folder:
+        (folder / "there" / "is" / "none").touch()
+    assert not list(tmp_path.iterdir())
+    with new_folder(tmp_path / "mine") as folder:
+        folder.mkdir()
+        (folder / "file").touch()
+        assert not (tmp_path / "mine").exists()
+    assert [each.name for each in tmp_path.rglob("*")] == ["mine", "file"]

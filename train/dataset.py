@@ -6,7 +6,6 @@ it shows neither. A piece without a stained cell is left out too: the app would 
 """
 
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from benchmarks.dataset import MANIFEST, DatasetFile, DatasetManifest, Part, Spl
 from benchmarks.sources import ALL_IDB1, CLASSES, SourceImage, find_sources
 from edge_app import __version__
 from edge_app.cells import Box, find_cells
+from edge_app.disk import new_folder
 from edge_app.errors import DatasetError, LeukoscopeError
 from edge_app.fields import cut, fit, holds, holds_nucleated, part
 from edge_app.images import read_image
@@ -80,38 +80,34 @@ def build_dataset(
             "fields are cut at the scale of the images that are one field each, as those of the ALL image dataset, and "
             "no red cells could be measured in such ones; give its folder too, or build without --fields"
         )
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     files: list[DatasetFile] = []
     left_out = Counter[str]()
     try:
-        for index, source in enumerate(sources):
-            boxes = _boxes(source, scale if fields else None, record, left_out)
-            files += _write_fields(source, boxes, partial, task, record)
-            on_image(len(sources) + index + 1, 2 * len(sources))
-        if missing := set(CLASSES[task]) - {file.label for file in files}:
-            raise DatasetError(f"no field of {' and '.join(sorted(missing))} is left; build without --fields")
-        manifest = DatasetManifest(
-            task=task,
-            classes=CLASSES[task],
-            split=split,
-            seed=seed,
-            preprocessing=record,
-            fields=fields,
-            scale=scale,
-            left_out=dict(left_out),
-            created_at=datetime.now(UTC),
-            leukoscope=__version__,
-            files=tuple(files),
-        )
-        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
-        partial.rename(output)
+        with new_folder(output) as partial:
+            for index, source in enumerate(sources):
+                boxes = _boxes(source, scale if fields else None, record, left_out)
+                files += _write_fields(source, boxes, partial, task, record)
+                on_image(len(sources) + index + 1, 2 * len(sources))
+            if missing := set(CLASSES[task]) - {file.label for file in files}:
+                raise DatasetError(f"no field of {' and '.join(sorted(missing))} is left; build without --fields")
+            manifest = DatasetManifest(
+                task=task,
+                classes=CLASSES[task],
+                split=split,
+                seed=seed,
+                preprocessing=record,
+                fields=fields,
+                scale=scale,
+                left_out=dict(left_out),
+                created_at=datetime.now(UTC),
+                leukoscope=__version__,
+                files=tuple(files),
+            )
+            (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
     except OSError as error:
         raise DatasetError(
             f"{output} can't be written: {error.strerror}; make room or choose another folder"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 

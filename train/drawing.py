@@ -1,11 +1,11 @@
 """Draws labelled smear fields, so that training can be tried without anyone's images."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 
+from edge_app.disk import new_folder
 from edge_app.errors import DatasetError
 from edge_app.slides import Kind
 from edge_app.smears import draw_smear
@@ -24,18 +24,14 @@ def draw_images(
     """
     if folder.exists():
         raise DatasetError(f"{folder} exists already; give another folder, or remove it first")
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        for index, label in enumerate(KINDS):
-            (partial / label).mkdir(parents=True)
-            for number in range(count):
-                field = draw_smear(seed * count + number, kind=KINDS[label], height=SIDE, width=SIDE).image
-                path = partial / label / f"drawn-{number + 1:04}.png"
-                path.write_bytes(cv2.imencode(".png", field)[1].tobytes())
-                on_image(index * count + number + 1, len(KINDS) * count)
-        partial.rename(folder)
+        with new_folder(folder) as partial:
+            for index, label in enumerate(KINDS):
+                (partial / label).mkdir(parents=True)
+                for number in range(count):
+                    field = draw_smear(seed * count + number, kind=KINDS[label], height=SIDE, width=SIDE).image
+                    path = partial / label / f"drawn-{number + 1:04}.png"
+                    path.write_bytes(cv2.imencode(".png", field)[1].tobytes())
+                    on_image(index * count + number + 1, len(KINDS) * count)
     except OSError as error:
         raise DatasetError(f"{folder} can't be written: {error.strerror}; choose another folder") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
