@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from edge_app.bundle import check_golden, default_bundle_path, open_bundle
+from edge_app.app import load_verified
+from edge_app.bundle import default_bundle_path
 from edge_app.cameras import Camera, open_camera
 from edge_app.classifier import Classifier
 from edge_app.station import Station
@@ -26,11 +27,8 @@ class Running:
 
 
 def load(bundle: Path) -> Classifier:
-    """Return the classifier of a bundle whose answers to the golden inputs are right."""
-    opened = open_bundle(bundle)
-    classifier = Classifier(opened, threads=1)
-    check_golden(opened, classifier.runtime.infer)
-    return classifier
+    """Return the classifier of a bundle as the app loads it, on one thread."""
+    return load_verified(bundle, threads=1)
 
 
 @contextmanager
