@@ -30,7 +30,7 @@ class Device(ABC):
     """One open connection to a source of frames; only one thread at a time uses it.
 
     source: what `Frame.source` is for the frame that was last grabbed.
-    settings: what `Frame.settings` is; replaced, never changed, as frames that were given hold it.
+    settings: what `Frame.settings` is made of: numbers that are not finite are left out of it.
     interval_s: seconds between frames where the reader sets the pace; 0 where the device does.
     """
 
