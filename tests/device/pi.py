@@ -1,11 +1,12 @@
 """Proves the installation and the verdicts on a device: python -m tests.device.pi [OPTIONS] -- RUNNER.
 
 RUNNER is a command that runs what follows it on the device, in a folder there that is this one's current folder: an
-emulated userland, or a wrapper around ssh. This machine builds the wheel and gathers a wheelhouse; the device then
-installs the wheel from the registry as docs/raspberry-pi.md says, and the wheelhouse without network, and from the
-latter runs `doctor`, `bundle verify` and `classify` for each bundle, the page, `bench`, and tests. Verdicts are
-compared image by image. With --unpack this machine unpacks the same wheels into the folder and the device's pip is not
-tried, which takes an hour in an emulator. Here uv and real images are needed, on the device Python.
+emulated userland (with `sh tests/device/board.sh` behind it), or a wrapper around ssh. This machine builds the wheel
+and gathers a wheelhouse; the device then installs the wheel from the registry as docs/raspberry-pi.md says, and the
+wheelhouse without network, and from the latter runs `doctor`, `bundle verify` and `classify` for each bundle, the page,
+`bench`, and tests. Verdicts are compared image by image. With --unpack this machine unpacks the same wheels into the
+folder and the device's pip is not tried, which takes an hour in an emulator. Here uv and real images are needed, on the
+device Python.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="a folder of real images")
     parser.add_argument("--count", type=int, default=24, help="of the images, evenly taken")
     parser.add_argument("--wheelhouse", type=Path, metavar="FOLDER", help="gathered before, instead of a new one")
+    parser.add_argument("--folder", type=Path, help="a new one that stays: what was cut off goes on in it")
     parser.add_argument("--unpack", action="store_true", help="unpack the wheels from here")
     parser.add_argument("--tests", nargs="*", default=TESTS, metavar="NAME", help="of tests/test_NAME.py")
     parser.add_argument("--output", type=Path, default=ROOT / "tests/device/results/pi.json")
@@ -70,48 +73,53 @@ def main() -> None:
     parser.add_argument("runner", nargs="+")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        bundles = lay_out(folder, options.bundles, options.images, options.count)
+        folder = (options.folder or Path(temporary)).absolute()
+        kept = folder / "found.json"
         target = TARGETS[options.target]
-        if options.wheelhouse:
-            shutil.copytree(options.wheelhouse, folder / "wheelhouse")
-        else:
-            write_wheelhouse(folder / "wheelhouse", target, extras=EXTRAS, source=str(ROOT))
-        (wheel,) = (folder / "wheelhouse" / "wheels").glob("leukoscope-*.whl")
         device = Device(options.runner, folder, *(UNPACKED if options.unpack else (INSTALLED,)))
-        found: dict[str, Any] = {"check": "pi", "target": target.name, **describe(device)}
+        if kept.exists():
+            found: dict[str, Any] = json.loads(kept.read_text())
+        else:
+            lay_out(folder, options.bundles, options.images, options.count)
+            if options.wheelhouse:
+                shutil.copytree(options.wheelhouse, folder / "wheelhouse")
+            else:
+                write_wheelhouse(folder / "wheelhouse", target, extras=EXTRAS, source=str(ROOT))
+            found = {"check": "pi", "target": target.name, **describe(device)}
+        (wheel,) = (folder / "wheelhouse" / "wheels").glob("leukoscope-*.whl")
         further = target.pythons[found["python"]]
         steps: dict[str, Callable[[], Any]] = {
             "installs": lambda: (
                 unpack(folder, target, found["python"]) if options.unpack else install(device, wheel, further)
             ),
             "doctor": lambda: doctor(device),
-            "bundles": lambda: [compare(device, bundle) for bundle in bundles],
+            **{
+                f"bundle {name}": partial(compare, device, Path("bundles", name))
+                for name in sorted(path.name for path in (folder / "bundles").iterdir())
+            },
             "page": lambda: page(device),
-            "bench": lambda: bench(device, bundles[0], options.bench_output),
+            "bench": lambda: bench(device, options.bench_output),
             "tests": lambda: run_tests(device, options.tests),
         }
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        for name, step in steps.items():  # what was found so far stays when it is cut off
-            found[name] = step()
-            options.output.write_text(json.dumps(found, indent=1) + "\n")
+        for name in [each for each in steps if each not in found]:
+            found[name] = steps[name]()
+            for path in (kept, options.output):  # what was found so far stays when it is cut off
+                path.write_text(json.dumps(found, indent=1) + "\n")
     print(options.output)
     sys.exit(not held(found))
 
 
-def lay_out(folder: Path, bundles: Sequence[Path], images: Path, count: int) -> list[Path]:
-    """Put bundles, images and tests where the device can read them; return the bundles, relative to the folder."""
-    named = []
+def lay_out(folder: Path, bundles: Sequence[Path], images: Path, count: int) -> None:
+    """Put bundles, images and tests where the device can read them."""
     for bundle in [default_bundle_path(), *bundles]:
         shutil.copytree(bundle, folder / "bundles" / bundle.name)
-        named.append(Path("bundles", bundle.name))
     found = sorted(path for path in images.rglob("*") if path.suffix.lower() in (".jpg", ".png"))
     (folder / "images").mkdir()
     for path in found[:: max(1, len(found) // count)][:count]:
         shutil.copy(path, folder / "images" / f"{path.parent.name}-{path.name}")
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
-    return named
 
 
 def describe(device: Device) -> dict[str, str]:
@@ -222,10 +230,10 @@ def page(device: Device) -> dict[str, Any]:
     return {"exit_code": done.returncode, "said": done.stdout.splitlines()[-8:]}
 
 
-def bench(device: Device, bundle: Path, output: Path | None) -> dict[str, Any]:
-    """Time a bundle for a moment and write a report of it; return what the report leaves out, and why."""
+def bench(device: Device, output: Path | None) -> dict[str, Any]:
+    """Time the shipped bundle for a moment and write a report of it; return what the report leaves out, and why."""
     options = ("--preset", "rapid", "--repeats", "1", "--threads", "1", "--size", "640x480")
-    timed = device.leukoscope("bench", "latency", str(bundle), *options, "--output", "latency.json")
+    timed = device.leukoscope("bench", "latency", *options, "--output", "latency.json")
     reported = device.leukoscope("bench", "report", "latency.json", "--output", "report")
     results = read_results(device.folder / "latency.json")
     assert isinstance(results, LatencyResults)
@@ -245,7 +253,8 @@ def held(found: dict[str, Any]) -> bool:
     codes += [found[each]["exit_code"] for each in ("doctor", "tests", "page", "bench")]
     return not any(codes) and all(
         each["verified"] and each["same_label"] == each["judged_here"] == each["judged_there"]
-        for each in found["bundles"]
+        for name, each in found.items()
+        if name.startswith("bundle ")
     )
 
 

@@ -36,8 +36,8 @@ def pi(found: dict[str, Any]) -> Iterator[str]:
     if "doctor" in found:
         yield "`leukoscope doctor` found:\n"
         yield _table(("", "", ""), ((each["state"], each["name"], each["text"]) for each in found["doctor"]["checks"]))
-    if "bundles" in found:
-        yield from _bundles(found["bundles"])
+    if bundles := [each for name, each in found.items() if name.startswith("bundle ")]:
+        yield from _bundles(bundles)
     for what in ("page", "bench", "tests"):
         if what in found:
             yield f"{what.capitalize()}: {'went well' if _well(found[what]) == 'yes' else '**failed**'}.\n"
