@@ -48,7 +48,7 @@ def test_a_run_of_fewer_epochs_than_its_recipe_has_is_called_short(metrics: RunM
     assert "ours, scene split: one, **short run**" in page
     assert metrics.recipe_epochs > metrics.run.recipe["epochs"]
     more = metrics.replace(run=metrics.run.replace(started_from="weights.pt"))
-    assert "short run**" not in results_page({"one": more})
+    assert "(short run: 2 of 46 epochs after those of weights.pt)" in results_page({"one": more})
     whole = metrics.replace(run=metrics.run.replace(epochs_run=metrics.recipe_epochs))
     assert "short run**" not in results_page({"one": whole})
 

@@ -53,12 +53,13 @@ def published_cells(study: Published, name: str) -> tuple[str, str]:
 
 
 def short_run(metrics: RunMetrics) -> str:
-    """Return how far a run fell short of its recipe's epochs, or nothing; one that goes on with weights that were given
-    to a recipe for random ones is not short.
+    """Return how far a run fell short of its recipe's epochs, or nothing; for a scratch recipe that was given weights,
+    also which, as these have epochs behind them.
     """
     run, epochs = metrics.run, metrics.recipe_epochs
-    goes_on = not run.recipe["pretrained"] and run.started_from.endswith((".pt", *KERAS_SUFFIXES))
-    return "" if goes_on or run.epochs_run >= epochs else f"short run: {run.epochs_run} of {epochs} epochs"
+    given = not run.recipe["pretrained"] and run.started_from.endswith((".pt", *KERAS_SUFFIXES))
+    before = f" after those of {run.started_from}" if given else ""
+    return "" if run.epochs_run >= epochs else f"short run: {run.epochs_run} of {epochs} epochs{before}"
 
 
 def robustness_name(perturbation: Perturbation | None) -> str:
