@@ -100,8 +100,8 @@ def _beside_the_study(runs: Runs) -> Iterator[str]:
     yield (
         "Printed is the study's Table IV; its outputs are what its published notebooks show: the accuracy of their "
         "evaluate call and, where they have a confusion matrix, what follows from it. A short run ended before its "
-        "recipe's last epoch; below is how many it had, and after which other ones. Test parts have fewer images than the "
-        "study's where not all published ones were at hand."
+        "recipe's last epoch; below is how many it had, and after which other ones. Test parts have fewer images than "
+        "the study's where not all published ones were at hand."
     )
     rows = []
     for model in dict.fromkeys(each.run.model for each in runs.values()):
