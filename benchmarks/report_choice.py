@@ -86,9 +86,11 @@ def choose(candidates: Sequence[Candidate], limits: Limits) -> Choice:
     """Return which of some comparable candidates to take: of those that meet the limits the most accurate, and of
     equally accurate ones the fastest, then the one that needs the least memory.
 
-    Candidates that are invalid, or whose accuracy or latency is not known, are never taken.
+    Candidates that are invalid, or whose accuracy or latency is not known, are never taken; those of bundles that are
+    not certified only where there is no certified one.
     """
     able = [each for each in candidates if not each.invalid and not broken(each, {"accuracy": 0, "latency": math.inf})]
+    able = [each for each in able if each.bundle.certified] or able
     if not able:
         return Choice(None, ("No run is valid and has both a latency and an accuracy: measure again.",))
     fitting = [each for each in able if not broken(each, limits)]
@@ -97,7 +99,7 @@ def choose(candidates: Sequence[Candidate], limits: Limits) -> Choice:
         return Choice(
             None,
             (
-                f"Valid runs: {len(able)}. None meets the limits ({in_words(limits)}).",
+                f"Runs to choose from: {len(able)}. None meets the limits ({in_words(limits)}).",
                 f"Nearest is {nearest.name}: {'; '.join(broken(nearest, limits))}.",
                 "Ease a limit, or measure another bundle, number of threads or device.",
             ),
@@ -124,7 +126,7 @@ def _reasons(best: Candidate, fitting: list[Candidate], able: list[Candidate], l
     meeting = f" Meeting the limits ({in_words(limits)}): {len(fitting)}." if limits else ""
     reasons = [
         f"Take {best.name}.",
-        f"Valid runs: {len(able)}.{meeting} None of them is more accurate: {figure.value:.1%}{interval}.",
+        f"Runs to choose from: {len(able)}.{meeting} None of them is more accurate: {figure.value:.1%}{interval}.",
         f"It takes {latency.show(_latency(best))} from frame to verdict in nine cases of ten.",
     ]
     quicker = [

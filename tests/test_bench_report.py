@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,19 @@ def test_what_is_recommended_is_valid_meets_every_limit_and_is_beaten_by_nothing
         assert choice.best.name in choice.reasons[0]
         assert not any(beats(each, choice.best, "latency") for each in able)
         assert max(each.figures["accuracy"].value for each in able) == choice.best.figures["accuracy"].value
+
+
+@given(candidates())
+@settings(max_examples=30, deadline=None)
+def test_a_bundle_that_is_not_certified_is_recommended_only_where_no_other_is(found: list[Candidate]) -> None:
+    doubtful = latency_run(facts("doubtful").replace(certified=False))
+    better = [
+        replace(each, run=doubtful, figures={"accuracy": Figure(value=1.0)})
+        for each in found
+        if "accuracy" in each.figures
+    ]
+    best = choose([*found, *better], {}).best
+    assert (best in better) == (choose(found, {}).best is None and choose(better, {}).best is not None)
 
 
 @given(candidates(), limits())
