@@ -34,8 +34,8 @@ def quantise(
 
     Preset and bias correction are what OpenVINO's guide has for SiLU networks. The slow bias correction runs the real
     int8 layers one after the other, as `export.bias_correction` does, which says why that matters here. Weights use
-    half of their range, so that sums of products don't overflow where instructions add them up in 16 bits: with all of
-    it, YOLO11n's probabilities were ten times as far from the source, on a processor with VNNI, too.
+    half of their range, so that sums of products don't overflow where instructions add them up in 16 bits, as was
+    seen on a processor with VNNI, too.
     """
     import nncf
 

@@ -46,7 +46,7 @@ class Recipe(Frozen):
     images are shown more often, 1 for as often as the largest. small_epochs: the first epochs see the images reduced
     to small_size pixels, a fraction of the work for the coarse features that come first (progressive resizing:
     Howard, fastai; Tan and Le, EfficientNetV2, ICML 2021). precision: "mixed_bfloat16" computes in bfloat16 and keeps
-    float32 weights, near twice as fast on a processor that has it (AVX512-BF16, AMX); on a GPU, Ultralytics mixes
+    float32 weights, faster on a processor that has it (AVX512-BF16, AMX); on a GPU, Ultralytics mixes
     precisions in any case.
     """
 
