@@ -53,7 +53,8 @@ class Candidate:
     def name(self) -> str:
         """What a person calls it."""
         threads = "1 thread" if self.run.threads == 1 else f"{self.run.threads} threads"
-        return f"{self.bundle.name} on {self.device}, {threads}"
+        doubt = "" if self.bundle.certified else " (not certified)"
+        return f"{self.bundle.name}{doubt} on {self.device}, {threads}"
 
 
 @dataclass(frozen=True)

@@ -90,22 +90,25 @@ def choose(candidates: Sequence[Candidate], limits: Limits) -> Choice:
     not certified only where there is no certified one.
     """
     able = [each for each in candidates if not each.invalid and not broken(each, {"accuracy": 0, "latency": math.inf})]
-    able = [each for each in able if each.bundle.certified] or able
     if not able:
         return Choice(None, ("No run is valid and has both a latency and an accuracy: measure again.",))
-    fitting = [each for each in able if not broken(each, limits)]
+    trusted = [each for each in able if each.bundle.certified] or able
+    counted = f"Runs to choose from: {len(trusted)}."
+    if left_out := len(able) - len(trusted):
+        counted += f" Left out, as their bundles are not certified: {left_out}."
+    fitting = [each for each in trusted if not broken(each, limits)]
     if not fitting:
-        nearest = min(able, key=lambda each: (len(broken(each, limits)), -_accuracy(each)))
+        nearest = min(trusted, key=lambda each: (len(broken(each, limits)), -_accuracy(each)))
         return Choice(
             None,
             (
-                f"Runs to choose from: {len(able)}. None meets the limits ({in_words(limits)}).",
+                f"{counted} None meets the limits ({in_words(limits)}).",
                 f"Nearest is {nearest.name}: {'; '.join(broken(nearest, limits))}.",
                 "Ease a limit, or measure another bundle, number of threads or device.",
             ),
         )
     best = min(fitting, key=lambda each: (-_accuracy(each), _latency(each), each.memory_mb or math.inf, each.number))
-    return Choice(best, tuple(_reasons(best, fitting, able, limits)))
+    return Choice(best, tuple(_reasons(best, fitting, counted, limits)))
 
 
 def in_words(limits: Limits) -> str:
@@ -116,7 +119,7 @@ def in_words(limits: Limits) -> str:
     )
 
 
-def _reasons(best: Candidate, fitting: list[Candidate], able: list[Candidate], limits: Limits) -> list[str]:
+def _reasons(best: Candidate, fitting: list[Candidate], counted: str, limits: Limits) -> list[str]:
     figure, latency = best.figures["accuracy"], AXES["latency"]
     interval = (
         f" (95 % interval {figure.low:.1%} to {figure.high:.1%})"
@@ -126,7 +129,7 @@ def _reasons(best: Candidate, fitting: list[Candidate], able: list[Candidate], l
     meeting = f" Meeting the limits ({in_words(limits)}): {len(fitting)}." if limits else ""
     reasons = [
         f"Take {best.name}.",
-        f"Runs to choose from: {len(able)}.{meeting} None of them is more accurate: {figure.value:.1%}{interval}.",
+        f"{counted}{meeting} None of them is more accurate: {figure.value:.1%}{interval}.",
         f"It takes {latency.show(_latency(best))} from frame to verdict in nine cases of ten.",
     ]
     quicker = [

@@ -201,7 +201,7 @@ def _latency_row(each: Candidate) -> tuple[str, ...]:
     figures = [each.figures.get(name) for name in ("accuracy", "recall", "specificity")]
     return (
         str(each.number),
-        each.name if each.bundle.certified else f"{each.name} (not certified)",
+        each.name,
         f"{executed.library} {executed.version}, {executed.precision}",
         str(each.size or ""),
         *(f"{getattr(total.median, name):.1f}" if total else "" for name in ("p50_ms", "p90_ms", "p99_ms")),

@@ -127,6 +127,7 @@ def test_a_bundle_that_is_not_certified_is_recommended_only_where_no_other_is(fo
     ]
     best = choose([*found, *better], {}).best
     assert (best in better) == (choose(found, {}).best is None and choose(better, {}).best is not None)
+    assert all("(not certified)" in each.name for each in better)
 
 
 @given(candidates(), limits())
