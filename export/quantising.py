@@ -1,6 +1,5 @@
 """From a float model to the int8 ones that are worth trying, the likeliest first."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,7 +22,6 @@ MODULES: dict[Format, str] = {
 }
 NEAR = 0.002  # mean difference of a probability below which other numbers of images are not tried
 FLOAT_LAYERS = (1, 2, 4, 8)  # so many are left in float in turn
-SEARCH_SECONDS = 900  # no further search is begun after it
 
 Progress = Callable[[str, float], None]
 
@@ -58,15 +56,14 @@ class Attempt:
 def attempts(task: Task, on_progress: Progress) -> Iterator[Attempt]:
     """Yield the model whose layers are all int8, then, as long as more are asked for, some with layers left in float.
 
-    Layers are left in float by how much noise each adds on training images, up to `FLOAT_LAYERS` and for as long as
-    `SEARCH_SECONDS` are not over.
+    Layers are left in float by how much noise each adds on training images, up to `FLOAT_LAYERS`. No clock ends it: the
+    same run gives the same bundle on a slow machine, too.
     """
-    began = time.monotonic()
     contents, used = _nearest(task, on_progress)
     yield Attempt(contents, _record(task, used, ()))
     ranked = worst_first(task.module.layer_errors(task.plain, contents, used.images[:RANKING_IMAGES]))
     for count in FLOAT_LAYERS:
-        if time.monotonic() - began > SEARCH_SECONDS or count > len(ranked):
+        if count > len(ranked):
             return
         chosen = tuple(ranked[:count])
         yield Attempt(
