@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -96,17 +97,22 @@ class App:
     def wait(self) -> None:
         """Do what has to be done now and then, until the source ends or the station is stopped; raises its error."""
         service.notify("READY=1")
-        while not self.station.wait(TURN_S):
-            service.notify("WATCHDOG=1")  # a part that hangs is the station's business; it ends when it gives up
-            if self._fleet is not None and self._is_due("health", HEALTH_EVERY_S):
-                self._fleet.publish_health(asdict(self.station.health()) | {"board": asdict(read_board())})
-            if self._keeps_records and self.station.store is None and self._is_due("store", STORE_EVERY_S):
-                try:
-                    self._open_store()
-                except StoreError as error:  # at the start it is told at once; now the live view goes on
-                    self.station.stop_recording(str(error))
-            if self.station.store is not None and self._is_due("retain", RETAIN_EVERY_S):
-                self._look_after(self.station.store)
+        with ThreadPoolExecutor(1) as aside:  # to remove thousands of images from a slow card takes minutes
+            removal: Future[None] | None = None
+            while not self.station.wait(TURN_S):
+                service.notify("WATCHDOG=1")  # a part that hangs is the station's business; it ends when it gives up
+                if self._fleet is not None and self._is_due("health", HEALTH_EVERY_S):
+                    self._fleet.publish_health(asdict(self.station.health()) | {"board": asdict(read_board())})
+                if self._keeps_records and self.station.store is None and self._is_due("store", STORE_EVERY_S):
+                    try:
+                        self._open_store()
+                    except StoreError as error:  # at the start it is told at once; now the live view goes on
+                        self.station.stop_recording(str(error))
+                if removal is not None and removal.done():
+                    removal.result()
+                    removal = None
+                if self.station.store is not None and removal is None and self._is_due("retain", RETAIN_EVERY_S):
+                    removal = aside.submit(self._look_after, self.station.store)
         service.notify("STOPPING=1")
 
     def _is_due(self, name: str, every_s: float) -> bool:
@@ -165,7 +171,6 @@ class App:
 
     def _look_after(self, store: "Store") -> None:
         try:
-            store.settle_clock()
             store.retain(self._retention())
         except StoreError as error:
             self.station.report(f"old records were not removed: {error}")

@@ -2,9 +2,10 @@
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from edge_app.app import App, running
 from edge_app.errors import StoreError, StoreFullError
 from edge_app.settings import load_settings
+from edge_app.store import Removed
 from tests.broker import Broker, Listener
 from tests.waiting import until
 
@@ -78,3 +80,31 @@ def test_records_that_begin_only_once_the_disk_has_room_reach_the_broker_too(
             until(lambda: running_app.station.health().recording == "ready")
             until(lambda: running_app.station.store and running_app.station.store.count() > 0)
             until(listener.record_ids)
+
+
+def test_systemd_hears_of_the_app_while_old_records_are_removed_from_a_slow_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, card = threading.Event(), threading.Event()
+
+    def remove(*_: object) -> Removed:
+        began.set()
+        assert card.wait(60)
+        return Removed(records=0, bytes=0)
+
+    monkeypatch.setattr("edge_app.store.store.remove_old", remove)
+    monkeypatch.setattr("edge_app.app.TURN_S", 0.01)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        with app(records__folder=tmp_path / "records", records__auto_capture=True):
+            assert began.wait(30)
+            systemd.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    systemd.recv(100)  # what was told before
+            systemd.settimeout(30)
+            try:
+                assert systemd.recv(100) == b"WATCHDOG=1"
+            finally:
+                card.set()
