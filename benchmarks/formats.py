@@ -16,7 +16,8 @@ from benchmarks.graphs import executed_operations, listing
 from benchmarks.latency import measure_latency
 from benchmarks.page import Column, Section, Table, markdown
 from benchmarks.reels import draw_reels
-from benchmarks.results import LatencyResults, LatencyRun, Minimum, check_output, read_results, write_results
+from benchmarks.result_files import check_output, read_results, write_results
+from benchmarks.results import LatencyResults, LatencyRun, Minimum
 from edge_app.bundle import Bundle, open_bundle
 from edge_app.errors import InputError, LeukoscopeError
 from edge_app.manifest import Manifest

@@ -23,7 +23,8 @@ import numpy as np
 from pydantic import AwareDatetime
 
 from benchmarks.environment import read_environment
-from benchmarks.results import Count, Environment, FrameSize, Positive, check_output
+from benchmarks.result_files import check_output
+from benchmarks.results import Count, Environment, FrameSize, Positive
 from edge_app.bundle import default_bundle_path, open_bundle
 from edge_app.cameras import Frame
 from edge_app.classifier import Classifier

@@ -5,7 +5,6 @@ It writes a JSON object a line to stdout. A SIGINT ends what it is at, and what 
 
 import itertools
 import json
-import re
 import signal
 import sys
 import time
@@ -16,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.memory import peak_bytes
 from benchmarks.reels import Reel
-from edge_app.board import read_text
 from edge_app.bundle import Bundle, open_bundle
 from edge_app.cameras import Frame
 from edge_app.classifier import Classifier, Verdict
@@ -78,12 +77,11 @@ def cold(job: Job) -> None:
     first_ms = (clock() - job.started_ns) / 1e6
     for frame in itertools.islice(frames, MEMORY_QUERIES):
         _judge(classifier, frame)
-    kilobytes = re.search(r"^VmHWM:\s*(\d+) kB$", read_text(Path("/proc/self/status")), re.MULTILINE)
     _write(
         "cold",
         size={"width": reel.width, "height": reel.height},
         first_verdict_ms=first_ms,
-        peak_memory_bytes=int(kilobytes[1]) * 1024 if kilobytes else None,
+        peak_memory_bytes=peak_bytes(),
     )
 
 

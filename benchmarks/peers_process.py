@@ -8,7 +8,6 @@ Two kinds of lines go to stdout, each a JSON object; whatever a library prints g
 
 import json
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.memory import peak_bytes
 from benchmarks.peers_pipelines import PEERS, Image, Question, export_with_ultralytics
 
 
@@ -53,7 +53,7 @@ def _judge(job: dict[str, Any]) -> Any:
         started = time.monotonic_ns()
         judge(frame)
         times.append(time.monotonic_ns() - started)
-    yield {"times_ns": times, "labels": labels, "peak_bytes": _peak_bytes()}
+    yield {"times_ns": times, "labels": labels, "peak_bytes": peak_bytes()}
 
 
 def _read(path: str) -> Image:
@@ -63,14 +63,6 @@ def _read(path: str) -> Image:
     import cv2
 
     return np.asarray(cv2.imread(path), np.uint8)
-
-
-def _peak_bytes() -> int:
-    # not getrusage: what it gives begins with the peak of the process that started this one
-    found = re.search(r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    if not found:
-        raise OSError("/proc/self/status has no VmHWM: measure on Linux")
-    return 1024 * int(found[1])
 
 
 if __name__ == "__main__":

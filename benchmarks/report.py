@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers_results import PeersResults
+from benchmarks.result_files import read_results
 from benchmarks.results import (
     AccuracyResults,
     BundleFacts,
@@ -15,7 +16,6 @@ from benchmarks.results import (
     LatencyRun,
     Measurement,
     Series,
-    read_results,
 )
 from edge_app.errors import InputError
 from edge_app.manifest import Figure
@@ -85,7 +85,7 @@ def collect(paths: Sequence[Path]) -> Collected:
     """
     latencies, accuracies, peers = [], [], []
     for path in dict.fromkeys(paths):
-        results = _read(path)
+        results = read_results(path)
         if isinstance(results, LatencyResults):
             latencies.append((path.stem, results))
         elif isinstance(results, AccuracyResults):
@@ -119,13 +119,6 @@ def collect(paths: Sequence[Path]) -> Collected:
                     )
                 )
     return Collected(tuple(candidates), tuple(accuracies), tuple(peers))
-
-
-def _read(path: Path) -> LatencyResults | AccuracyResults | PeersResults:
-    try:
-        return PeersResults.model_validate_json(path.read_bytes())
-    except (OSError, ValueError):  # of another kind, or what read_results says of it
-        return read_results(path)
 
 
 def _figures_by_bundle(accuracies: Sequence[AccuracyResults]) -> dict[str, tuple[dict[str, Figure], str | None]]:

@@ -1,29 +1,18 @@
-"""What `leukoscope bench` writes: one JSON file a run of the command, its schema in `benchmarks/data`.
+"""What `leukoscope bench latency` and `bench accuracy` find; `benchmarks.result_files` reads and writes it."""
 
-`python -m benchmarks.results` writes the published schema anew when these records changed.
-"""
-
-import json
 import statistics
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field
 
-from edge_app.disk import replace_file
-from edge_app.errors import InputError
 from edge_app.frozen import Frozen
 from edge_app.judging import Reason
 from edge_app.manifest import Figure, Format, Measured, Precision, Sha256
 from edge_app.quality import Share
-from edge_app.schema import published
 
-SCHEMA_FILE = Path(__file__).with_name("data") / "results.schema.json"
 FORMAT_VERSION: Literal[1] = 1
-MAX_BYTES = 2**28
 
 Case = Literal["bare", "model", "frame"]
 Stage = Literal["prepare", "infer", "judge", "total"]
@@ -350,70 +339,6 @@ class AccuracyResults(Frozen):
     runs: tuple[AccuracyRun, ...]
 
 
-Results = Annotated[LatencyResults | AccuracyResults, Field(discriminator="kind")]
-_ADAPTER: TypeAdapter[LatencyResults | AccuracyResults] = TypeAdapter(Results)
-
-
-def read_results(path: Path) -> LatencyResults | AccuracyResults:
-    """Return what a file of `leukoscope bench` holds; raises InputError when it is no such file, or a newer one."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} can't be read ({reason}); name a file that leukoscope bench wrote") from None
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MiB; name a file that leukoscope bench wrote")
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        raise InputError(f"{path} is not JSON; name a file that leukoscope bench wrote") from None
-    version = content.get("format_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise InputError(
-            f"{path} was written by a newer Leukoscope; read it with that: pip install --upgrade leukoscope"
-        )
-    try:
-        return _ADAPTER.validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise InputError(
-            f"{path} is no result of leukoscope bench (wrong at {where[:200]}: {first['msg'][:200]}); "
-            "name one, or measure again"
-        ) from None
-
-
-def check_output(path: Path) -> None:
-    """Raise InputError when a result file could not be written there: to be called before hours of measuring."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give --output the name of a file in it")
-    partial = path.with_name(f"{path.name}.partial")
-    with _in_words(path):
-        partial.touch()
-        partial.unlink()
-
-
-def write_results(path: Path, results: LatencyResults | AccuracyResults) -> None:
-    """Write a result file, whole or not at all; raises InputError when the folder can't be written to."""
-    with _in_words(path):
-        replace_file(path, results.model_dump_json(indent=1).encode() + b"\n")
-
-
-def results_schema() -> str:
-    """Return the JSON schema of result files as text; it is made from the records, so it says what is checked."""
-    return published(_ADAPTER.json_schema())
-
-
-@contextmanager
-def _in_words(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} can't be written ({reason}); give --output a file in a folder of yours") from None
-
-
 def _times(milliseconds: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Times:
     p50, p90, p95, p99 = np.percentile(milliseconds, [50, 90, 95, 99]).tolist()
     return Times(
@@ -427,7 +352,3 @@ def _times(milliseconds: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Time
         p99_ms=p99,
         max_ms=float(milliseconds.max()),
     )
-
-
-if __name__ == "__main__":
-    SCHEMA_FILE.write_text(results_schema(), encoding="utf-8")

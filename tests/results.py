@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.result_files import write_results
 from benchmarks.results import (
     AccuracyData,
     AccuracyResults,
@@ -31,7 +32,6 @@ from benchmarks.results import (
     Perturbation,
     Series,
     Sustained,
-    write_results,
 )
 from edge_app.manifest import Figure, Measured
 

@@ -12,7 +12,8 @@ from benchmarks.accuracy import measure_accuracy
 from benchmarks.dataset import read_dataset
 from benchmarks.labelled import find_labelled
 from benchmarks.perturbations import KINDS, STRENGTHS, perturb
-from benchmarks.results import AccuracyResults, Perturbation, PerturbationKind, read_results
+from benchmarks.result_files import read_results
+from benchmarks.results import AccuracyResults, Perturbation, PerturbationKind
 from edge_app.bundle import Bundle, assemble, default_bundle_path, open_bundle, write_bundle
 from edge_app.cameras import open_camera
 from edge_app.classifier import Classifier
@@ -192,11 +193,11 @@ def test_one_that_is_interrupted_keeps_the_bundles_that_judged_everything(datase
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     try:
         found = measure_accuracy([SHIPPED, silent], dataset, on_progress=on_progress)
+        assert [run.bundle.sha256 for run in found.runs] == [open_bundle(SHIPPED).sha256]
+        with pytest.raises(KeyboardInterrupt):
+            measure_accuracy([silent], dataset, on_progress=on_progress)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert [run.bundle.sha256 for run in found.runs] == [open_bundle(SHIPPED).sha256]
-    with pytest.raises(KeyboardInterrupt):
-        measure_accuracy([silent], dataset, on_progress=on_progress)
 
 
 def test_the_command_writes_and_prints_the_figures(dataset: Path, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from click.testing import CliRunner
 
 from benchmarks.formats import command
 from benchmarks.graphs import Operation, executed_operations, listing
-from benchmarks.results import LatencyResults, read_results
+from benchmarks.result_files import read_results
+from benchmarks.results import LatencyResults
 from edge_app.bundle import open_bundle
 from edge_app.errors import InputError
 from edge_app.runtimes import model_of

@@ -12,7 +12,8 @@ from benchmarks.bare import bare_call
 from benchmarks.commands.latency import print_latency
 from benchmarks.latency import PRESETS, measure_latency
 from benchmarks.reels import Reel, draw_reels, reels_of_files
-from benchmarks.results import FrameSize, LatencyResults, Minimum, read_results
+from benchmarks.result_files import read_results
+from benchmarks.results import FrameSize, LatencyResults, Minimum
 from edge_app.bundle import Bundle, assemble, default_bundle_path, open_bundle, write_bundle
 from edge_app.cli import leukoscope
 from edge_app.errors import InferenceError, InputError

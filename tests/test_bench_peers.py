@@ -256,9 +256,19 @@ def test_a_run_of_keras_is_refused(run: Path) -> None:
         measure(run, [bundle_of(WEIGHTS)], FRAMES, rounds=1, minimum=SHORT)
 
 
-@pytest.mark.parametrize("size", ["1280", "x", "1280x", "-1x5", "10x10"])
-def test_a_size_that_can_not_be_drawn_is_refused(size: str, tmp_path: Path) -> None:
-    assert isinstance(call("--run", tmp_path, "--size", size).exception, InputError)
+@pytest.mark.parametrize("size", ["1280", "x", "1280x", "-1x5"])
+def test_what_is_no_size_is_refused(size: str, tmp_path: Path) -> None:
+    done = call("--run", tmp_path, "--size", size)
+    assert (done.exit_code, "such as 1280x960" in done.output) == (2, True)
+
+
+def test_a_size_that_can_not_be_drawn_is_refused(tmp_path: Path) -> None:
+    assert isinstance(call("--run", tmp_path, "--size", "10x10").exception, InputError)
+
+
+def test_a_place_that_can_not_be_written_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    done = call("--run", tmp_path / "none", "--output", tmp_path)
+    assert "is a folder" in str(done.exception)
 
 
 def test_a_run_that_is_none_is_refused(tmp_path: Path) -> None:

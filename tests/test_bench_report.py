@@ -13,7 +13,8 @@ from benchmarks.page import html, markdown
 from benchmarks.report import Candidate, Collected, collect
 from benchmarks.report_choice import AXES, AxisName, broken, choose, pareto_front
 from benchmarks.report_sections import TITLE, sections
-from benchmarks.results import AccuracyResults, LatencyResults, write_results
+from benchmarks.result_files import write_results
+from benchmarks.results import AccuracyResults, LatencyResults
 from edge_app.cli import leukoscope
 from edge_app.errors import InputError
 from edge_app.manifest import INTENDED_USE, Figure

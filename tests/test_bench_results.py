@@ -6,23 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.results import (
-    SCHEMA_FILE,
-    AccuracyResults,
-    LatencyResults,
-    Once,
-    Series,
-    check_output,
-    read_results,
-    results_schema,
-    write_results,
-)
+from benchmarks.result_files import SCHEMA_FILE, check_output, read_results, results_schema, write_results
+from benchmarks.results import AccuracyResults, LatencyResults, Once, Series
 from edge_app.errors import InputError
 from tests.results import SIZE, accuracy_results, latency_results, latency_run
 
 
 def test_the_published_schema_is_that_of_the_records() -> None:
-    assert SCHEMA_FILE.read_text("utf-8") == results_schema(), "write it anew: python -m benchmarks.results"
+    assert SCHEMA_FILE.read_text("utf-8") == results_schema(), "write it anew: python -m benchmarks.result_files"
 
 
 @pytest.mark.parametrize("results", [latency_results(latency_run(sustained_minutes=3)), accuracy_results()])

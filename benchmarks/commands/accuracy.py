@@ -64,7 +64,7 @@ def command(
     from rich.progress import Progress
 
     from benchmarks.accuracy import measure_accuracy
-    from benchmarks.results import check_output, write_results
+    from benchmarks.result_files import check_output, write_results
     from edge_app.bundle import default_bundle_path
 
     if output:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchmarks.commands.sizes import DEFAULT, EXCLUSIVE, SIZE
 from edge_app.runtimes import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -29,14 +30,6 @@ def _threads(context: click.Context, parameter: click.Parameter, value: str | No
     return tuple(dict.fromkeys(map(int, pieces))) or None
 
 
-def _sizes(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, int], ...]:  # noqa: ARG001
-    """Return width and height of each 1280x960."""
-    matches = {value: re.fullmatch(r"([1-9][0-9]{0,4})[x×]([1-9][0-9]{0,4})", value) for value in values}
-    if wrong := [value for value, match in matches.items() if not match]:
-        raise click.BadParameter(f"{wrong[0]!r} is not a size in pixels such as 1280x960")
-    return tuple((int(match[1]), int(match[2])) for match in matches.values() if match)
-
-
 @click.command(epilog="Example: leukoscope bench latency bundles/*.leuko --threads 1,4 --output pi5.json")
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
@@ -55,7 +48,7 @@ def _sizes(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.option(
     "--size",
     "sizes",
-    callback=_sizes,
+    type=SIZE,
     metavar="WxH",
     multiple=True,
     help="Of the drawn frames; may be repeated. [1280x960]",
@@ -95,11 +88,11 @@ def command(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from benchmarks.latency import PRESETS, measure_latency
-    from benchmarks.results import check_output, write_results
+    from benchmarks.result_files import check_output, write_results
     from edge_app.bundle import default_bundle_path, open_bundle
 
     if frames and sizes:
-        raise click.UsageError("--frames have their own size; leave out --size")
+        raise click.UsageError(EXCLUSIVE)
     paths = bundles or (default_bundle_path(),)
     # what can go wrong does so now, not when frames were drawn and hours went by
     for path in paths:
@@ -118,7 +111,7 @@ def command(
         tempfile.TemporaryDirectory(prefix="leukoscope-bench-") as folder,
         Progress(*columns, console=Console(stderr=True), transient=True) as progress,
     ):
-        reels = _reels(Path(folder), sizes or ((1280, 960),), frames, progress)
+        reels = _reels(Path(folder), sizes or (DEFAULT,), frames, progress)
         bar = progress.add_task("starting", total=None)
         results = measure_latency(
             paths,

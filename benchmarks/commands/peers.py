@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
+from benchmarks.commands.sizes import DEFAULT, EXCLUSIVE, SIZE
 from benchmarks.latency import PRESETS
 from benchmarks.peers_results import PeersResults
 from benchmarks.report_tables import peers_table
 from benchmarks.results import PresetName
-from edge_app.errors import InputError
 from edge_app.preprocessing import Image
 
 DRAWN = 4
@@ -23,7 +23,7 @@ DRAWN = 4
     help="The training run that the bundles were exported from: its weights go the other ways too.",
 )
 @click.option("--frames", type=click.Path(path_type=Path), help="An image or a folder of them; else fields are drawn.")
-@click.option("--size", default="1280x960", show_default=True, metavar="WxH", help="Of drawn fields, in pixels.")
+@click.option("--size", type=SIZE, metavar="WxH", help="Of drawn fields, in pixels; default 1280x960.")
 @click.option(
     "--preset", type=click.Choice(list(PRESETS)), default="quick", show_default=True, help="Length for a way."
 )
@@ -34,7 +34,7 @@ def command(
     bundles: tuple[Path, ...],
     run: Path,
     frames: Path | None,
-    size: str,
+    size: tuple[int, int] | None,
     preset: PresetName,
     rounds: int,
     output: Path | None,
@@ -50,8 +50,13 @@ def command(
     from rich.progress import Progress
 
     from benchmarks.peers import measure
+    from benchmarks.result_files import check_output, write_results
     from edge_app.bundle import default_bundle_path, open_bundle
 
+    if frames and size:
+        raise click.UsageError(EXCLUSIVE)
+    if output:
+        check_output(output)
     opened = [open_bundle(path) for path in bundles or (default_bundle_path(),)]
     with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
         task = progress.add_task("reading frames", total=None)
@@ -59,17 +64,11 @@ def command(
         def notify(done: int, total: int, text: str) -> None:
             progress.update(task, completed=done, total=total, description=text)
 
-        images = _read(frames) if frames else _draw(size)
+        images = _read(frames) if frames else _draw(size or DEFAULT)
         results = measure(run, opened, images, rounds=rounds, minimum=PRESETS[preset], notify=notify)
-    text = results.model_dump_json(indent=1) + "\n"
     if output:
-        try:
-            output.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                f"{output} can't be written ({error.strerror}); name a file in a folder of yours"
-            ) from None
-    click.echo(text if as_json else _show(results), nl=False)
+        write_results(output, results)
+    click.echo(results.model_dump_json(indent=1) if as_json else _show(results))
 
 
 def _show(results: PeersResults) -> str:
@@ -87,12 +86,9 @@ def _read(path: Path) -> list[Image]:
     return [read_image(each) for each in find_images(path)]
 
 
-def _draw(size: str) -> list[Image]:
+def _draw(size: tuple[int, int]) -> list[Image]:
     from edge_app.slides import Kind
     from edge_app.smears import draw_smear
 
-    width, by, height = size.partition("x")
-    if not (by and width.isdecimal() and height.isdecimal()):
-        raise InputError(f"{size} is no size of a frame; write width and height in pixels, such as 1280x960")
     kinds: tuple[Kind, ...] = ("healthy", "leukaemic")
-    return [draw_smear(n, kind=kinds[n % 2], width=int(width), height=int(height)).image for n in range(DRAWN)]
+    return [draw_smear(n, kind=kinds[n % 2], width=size[0], height=size[1]).image for n in range(DRAWN)]

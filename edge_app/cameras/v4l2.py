@@ -96,6 +96,7 @@ class V4l2Device(Device):
     def __init__(self, uri: str, path: Path, wish: Wish) -> None:
         """Open it; raises the CameraError that says why it can't be had."""
         set_log_level(SILENT)  # the errors here say it better
+        self._capture = cv2.VideoCapture()
         self.source = uri
         self._path = path
         self.settings: Mapping[str, Setting] = {}
@@ -105,13 +106,13 @@ class V4l2Device(Device):
                 if not captures:
                     raise CameraError(f"{path} gives no pictures by itself; `leukoscope cameras` lists those that do")
                 fourcc = wish.fourcc or _compressed(descriptor, wish)
-                self._capture = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
-                if not self._capture.isOpened():
+                if not self._capture.open(str(path), cv2.CAP_V4L2):
                     raise OSError(errno.EBUSY, "") if v4l2_ioctl.is_busy(descriptor) else self._lost()
                 _ask_for(self._capture, wish, fourcc)
                 self.settings = {"camera": name} | _given(self._capture)
                 self._read_controls(descriptor)
         except OSError as error:
+            self._capture.release()
             raise CameraError(_reason(path, error)) from None
         self._is_jpeg = self.settings["fourcc"] in JPEG
         given = self.settings["width"], self.settings["height"]

@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import LatencyResults, read_results
+from benchmarks.result_files import read_results
+from benchmarks.results import LatencyResults
 from edge_app.bundle import default_bundle_path, open_bundle
 from edge_app.wheelhouse import TARGETS, Target, write_wheelhouse
 
