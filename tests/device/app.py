@@ -67,13 +67,20 @@ def check_return(limit_s: float, unplug: str) -> None:
     pulling = threading.Thread(target=subprocess.run, args=(["/bin/bash", "-c", unplug],))
     started = time.monotonic()
     pulling.start()
-    until(limit_s, lambda: status()["health"]["camera"] == "lost")
-    print(f"{time.monotonic() - started:.0f} s after the plug was pulled the page says: lost")
-    until(limit_s, lambda: status()["health"]["ready"])
-    print(f"{time.monotonic() - started:.0f} s after it: judged again")
+    for words in (" lost: ", " is back "):  # not the state of the moment: a second's loss is over before it is asked
+        until(limit_s, lambda words=words: any(words in text for text in events()))
+        print(f"{time.monotonic() - started:.0f} s after the plug was pulled the page says:{words.rstrip(': ')}")
     pulling.join()
-    for event in reversed(status()["events"]):
-        print("  ", event["text"])
+    last = next(iter(newest()), 0)
+    until(limit_s, lambda: max(newest(), default=0) != last and status()["health"]["ready"])
+    print(f"{time.monotonic() - started:.0f} s after it: judged again")
+    for text in events():
+        print("  ", text)
+
+
+def events() -> list[str]:
+    """Return what the page tells of the app, the oldest first."""
+    return [event["text"] for event in reversed(status()["events"])]
 
 
 def newest() -> dict[int, dict[str, Any]]:
