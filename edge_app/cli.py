@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edge_app import __version__
-from edge_app.errors import LeukoscopeError
+from edge_app.errors import LeukoscopeError, RuntimeMissingError
 
 # name → (module, one line of help); each module has a click command `command`
 COMMANDS = {
@@ -42,10 +42,18 @@ class LazyGroup(click.Group):
         return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import and return one subcommand."""
+        """Import and return one subcommand; raises RuntimeMissingError when a library of the system is missing."""
         if cmd_name not in self.modules:
             return None
-        command = importlib.import_module(self.modules[cmd_name][0]).command
+        try:
+            command = importlib.import_module(self.modules[cmd_name][0]).command
+        except ImportError as error:
+            if "cannot open shared object file" not in str(error):
+                raise
+            raise RuntimeMissingError(
+                f"this system lacks {str(error).partition(':')[0]}; install its package, for OpenCV with training: "
+                "sudo apt install libgl1 libglib2.0-0"
+            ) from None
         if not isinstance(command, click.Command):
             raise TypeError(f"{self.modules[cmd_name][0]}.command is not a click command")
         return command

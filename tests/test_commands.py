@@ -212,3 +212,18 @@ def test_the_whole_process_is_quick_and_small() -> None:
         kilobytes = int(result.stdout)
     assert kilobytes < 200_000
     assert min(seconds) < 3
+
+
+def test_a_library_that_the_system_lacks_is_told_with_what_brings_it(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text(
+        "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_app", "doctor"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])},
+    )
+    assert done.returncode == errors.RuntimeMissingError.exit_code
+    assert done.stderr.startswith("leukoscope: this system lacks libGL.so.1; ")
+    assert "apt install libgl1" in done.stderr

@@ -268,3 +268,10 @@ def test_a_bundle_is_loaded_as_its_manifest_says(folder: Path, model_format: For
     runtime = load(bundle, threads=1)
     assert runtime.describe().threads == 1
     assert check_golden(bundle, runtime.infer).largest_difference < 1e-5
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_openvino_computes_no_float_model_in_less_than_its_bundle_has(folder: Path, precision: Precision) -> None:
+    model = dataclasses.replace(tiny(folder, "openvino"), precision=precision)
+    executed = load_model(model).describe().precision
+    assert executed == "fp32" or (executed, precision) == ("fp16", "fp16")
