@@ -56,11 +56,15 @@ def _onnx(bundle: Bundle, threads: int) -> Call:
 def _openvino(bundle: Bundle, threads: int) -> Call:
     import openvino
 
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-    if bundle.manifest.precision == "fp32":
-        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    from edge_app.runtimes.openvino import precision_hint
+
     name = bundle.manifest.model_file
     core = openvino.Core()
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": precision_hint(core, bundle.manifest.precision),
+    }
     network = core.read_model(bundle.read(name), bundle.read(name.removesuffix(".xml") + ".bin"))
     request = core.compile_model(network, "CPU", settings).create_infer_request()
     return lambda picture: request.infer([picture])

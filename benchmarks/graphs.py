@@ -65,8 +65,10 @@ def _onnx(model: Model) -> list[Operation]:
 def _openvino(model: Model) -> list[Operation]:
     import openvino
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32"} if model.precision == "fp32" else {}
+    from edge_app.runtimes.openvino import precision_hint
+
     core = openvino.Core()
+    settings = {"INFERENCE_PRECISION_HINT": precision_hint(core, model.precision)}
     compiled = core.compile_model(core.read_model(model.content, model.weights or b""), "CPU", settings)
     facts = [each.get_rt_info() for each in compiled.get_runtime_model().get_ordered_ops()]
     return [

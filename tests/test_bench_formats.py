@@ -50,6 +50,11 @@ def test_what_is_executed_is_told_operation_by_operation(model_format: str, tiny
     assert sum(each.type in ("int8", "uint8", "i8", "u8") for each in heavy) > 0.9 * len(heavy)
 
 
+def test_openvinos_operations_are_told_in_the_type_that_our_runtime_takes(tiny_bundles: dict[str, Path]) -> None:
+    operations = executed_operations(model_of(open_bundle(tiny_bundles["openvino-fp16"])))
+    assert {each.type for each in operations if each.kind == "Convolution"} <= {"f32", "f16"}
+
+
 def test_operations_are_listed_by_number() -> None:
     operations = [Operation("Conv", "int8"), Operation("Add", "int8"), Operation("Conv", "int8")]
     assert listing(operations) == "2 × Conv int8, 1 × Add int8"

@@ -17,7 +17,7 @@ from benchmarks.results import FrameSize, LatencyResults, Minimum
 from edge_app.bundle import Bundle, assemble, default_bundle_path, open_bundle, write_bundle
 from edge_app.cli import leukoscope
 from edge_app.errors import InferenceError, InputError
-from edge_app.manifest import Format
+from edge_app.manifest import Format, Precision
 from edge_app.preprocessing import prepare
 from edge_app.runtimes import load
 from tests.bundles import tiny_bundle, tiny_manifest, tiny_members
@@ -234,24 +234,28 @@ def test_drawn_frames_have_stain_to_find(reels: list[Reel]) -> None:
         assert all(prepare(next(frames), record).mask.any() for _ in range(reel.frames))
 
 
-@pytest.mark.parametrize("model_format", ["tflite", "onnx", "openvino"])
-def test_the_bare_call_computes_what_our_runtime_does(model_format: Format, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model_format", "precision"), [("tflite", "int8"), ("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "fp16")]
+)
+def test_the_bare_call_computes_what_our_runtime_does(
+    model_format: Format, precision: Precision, tmp_path: Path
+) -> None:
     bundle = open_bundle(default_bundle_path()) if model_format == "tflite" else tiny_bundle(onnx_model())
     if model_format == "openvino":
-        bundle = openvino_bundle(tmp_path)
+        bundle = openvino_bundle(tmp_path, precision)
     picture = bundle.golden()[0][:1]
     found = bare_call(bundle, 1)(picture)
     assert np.array_equal(np.asarray(found[0]).ravel(), load(bundle, threads=1).infer(picture).ravel())
 
 
-def openvino_bundle(folder: Path) -> Bundle:
+def openvino_bundle(folder: Path, precision: Precision) -> Bundle:
     import openvino
 
     (folder / "model.onnx").write_bytes(onnx_model())
     openvino.save_model(openvino.Core().read_model(folder / "model.onnx"), folder / "model.xml", compress_to_fp16=False)
     members = tiny_members((folder / "model.xml").read_bytes(), "openvino")
     members["model.bin"] = (folder / "model.bin").read_bytes()
-    return assemble(tiny_manifest(members), members)
+    return assemble(tiny_manifest(members).replace(precision=precision), members)
 
 
 @pytest.mark.parametrize("size", [(100, 100), (200, 20), (20_000, 20_000)])

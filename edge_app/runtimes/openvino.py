@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from edge_app.errors import InferenceError
+from edge_app.manifest import Precision
 from edge_app.preprocessing import Image
 from edge_app.runtimes import LIBRARIES, Executed, Logits, Model, executed_precision, import_library, in_one_line
 
@@ -45,12 +46,10 @@ def load(model: Model, threads: int) -> OpenVino:
     module, name, version = import_library("openvino", "openvino")
     try:
         core = module.Core()
-        halves = model.precision != "fp32" and "FP16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
-            # What is not int8. Left to itself a CPU that has BF16 takes that, whose 8 bits changed answers.
-            "INFERENCE_PRECISION_HINT": "f16" if halves else "f32",
+            "INFERENCE_PRECISION_HINT": precision_hint(core, model.precision),
         }
         network = core.read_model(model.content, model.weights or b"")
         inputs, outputs = ([_type_and_shape(each) for each in side] for side in (network.inputs, network.outputs))
@@ -71,6 +70,15 @@ def load(model: Model, threads: int) -> OpenVino:
             f"{name} {version} can't load the model: {in_one_line(error)}; get the bundle again, "
             f"or a newer library: {LIBRARIES['openvino'].install} --upgrade"
         ) from error
+
+
+def precision_hint(core: Any, precision: Precision) -> str:
+    """Return in what a bundle computes that is not int8, as OpenVINO's core calls it.
+
+    Left to itself a CPU that has BF16 takes that, whose 8 bits changed answers.
+    """
+    halves = precision != "fp32" and "FP16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return "f16" if halves else "f32"
 
 
 def _type_and_shape(port: Any) -> tuple[str, list[object]]:
