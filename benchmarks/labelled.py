@@ -7,7 +7,7 @@ from typing import Literal
 
 from benchmarks.dataset import MANIFEST, PARTS, DatasetFile, Part, read_dataset
 from benchmarks.results import AccuracyData
-from benchmarks.sources import CLASSES, find_sources
+from benchmarks.sources import CLASSES, sources_in
 from edge_app.errors import DatasetError, InputError
 from edge_app.images import find_images
 from edge_app.preprocessing import Preprocessing
@@ -116,11 +116,7 @@ def _published(folder: Path, task: str) -> tuple[LabelledImage, ...]:
     known = next((each for each in CLASSES if each == task), None)
     if known is None:
         return ()
-    try:
-        sources = find_sources([folder], known)
-    except DatasetError:  # neither of the two is in there
-        return ()
-    named = [(_name(image.path, folder), image) for image in sources]
+    named = [(_name(image.path, folder), image) for image in sources_in(folder, known)]
     return tuple(LabelledImage(image.path, name, image.label(known), image.group or name) for name, image in named)
 
 

@@ -9,6 +9,7 @@
 
 import csv
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,6 +22,7 @@ STAGES = ("Benign", "Early", "Pre", "Pro")
 CLASSES: dict[Task, tuple[str, ...]] = {"normal-cancer": ("Cancer", "Normal"), "stages": STAGES}
 ALL_IMAGES, ALL_IDB1, OWN = "ALL image dataset", "ALL-IDB1", "own images"
 GROUPS = "groups.csv"  # of own images; the ALL image dataset's table is shipped
+Groups = dict[tuple[str, str], str]  # (class, file name) → group
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,9 @@ def find_sources(folders: list[Path], task: Task, table: Path | None = None) -> 
     or when a table is not what it should be or names none of the images.
     """
     given = _read_table(table) if table else None
-    groups = _scene_groups() if given is None else given
     images: dict[Path, SourceImage] = {}
     for folder in folders:
-        found = _all_images(folder, groups)
-        if task == "normal-cancer":
-            found += _all_idb1(folder, groups) + _own_images(folder, given)
+        found = sources_in(folder, task, given)
         if not found:
             raise DatasetError(
                 f"{folder} holds no data set known here: expected folders {', '.join(STAGES)} (ALL image dataset), "
@@ -62,10 +61,27 @@ def find_sources(folders: list[Path], task: Task, table: Path | None = None) -> 
         images |= {image.path.resolve(): image for image in found}
     if table and not any(image.group for image in images.values()):
         raise DatasetError(f"{table} names none of the images; give the table that was made for these folders")
-    return sorted(images.values(), key=lambda image: (image.source, image.original_class, image.path.name))
+    return _in_order(images.values())
 
 
-def _all_images(folder: Path, groups: dict[tuple[str, str], str]) -> list[SourceImage]:
+def sources_in(folder: Path, task: Task, given: Groups | None = None) -> list[SourceImage]:
+    """Return the images of the data sets found under one folder, none where no layout known here is.
+
+    given: the groups of them all; without it as in `find_sources`. Raises DatasetError for a groups.csv that is not
+    what it should be or names none of the images.
+    """
+    groups = _scene_groups() if given is None else given
+    found = _all_images(folder, groups)
+    if task == "normal-cancer":
+        found += _all_idb1(folder, groups) + _own_images(folder, given)
+    return _in_order(found)
+
+
+def _in_order(images: Iterable[SourceImage]) -> list[SourceImage]:
+    return sorted(images, key=lambda image: (image.source, image.original_class, image.path.name))
+
+
+def _all_images(folder: Path, groups: Groups) -> list[SourceImage]:
     roots = [path.parent for path in folder.rglob("Benign") if path.is_dir() and path.parent.name != "Segmented"]
     if folder.name == "Original" or (folder / "Benign").is_dir():
         roots = [folder]
@@ -78,7 +94,7 @@ def _all_images(folder: Path, groups: dict[tuple[str, str], str]) -> list[Source
     ]
 
 
-def _all_idb1(folder: Path, groups: dict[tuple[str, str], str]) -> list[SourceImage]:
+def _all_idb1(folder: Path, groups: Groups) -> list[SourceImage]:
     found = [
         (path, "ALL" if match[1] == "1" else "healthy")
         for path in sorted(folder.rglob("Im*"))
@@ -87,32 +103,38 @@ def _all_idb1(folder: Path, groups: dict[tuple[str, str], str]) -> list[SourceIm
     return [SourceImage(path, ALL_IDB1, name, groups.get((name, path.name))) for path, name in found]
 
 
-def _own_images(folder: Path, groups: dict[tuple[str, str], str] | None) -> list[SourceImage]:
-    if groups is None:
-        groups = _read_table(folder / GROUPS) if (folder / GROUPS).is_file() else {}
-    return [
+def _own_images(folder: Path, given: Groups | None) -> list[SourceImage]:
+    table = folder / GROUPS
+    has_own = given is None and table.is_file()
+    groups = _read_table(table) if has_own else given or {}
+    found = [
         SourceImage(path, OWN, label, groups.get((label, path.name)))
         for label in CLASSES["normal-cancer"]
         for path in sorted((folder / label).glob("*"))
         if path.suffix.lower() in IMAGE_SUFFIXES
     ]
+    if has_own and found and not any(image.group for image in found):
+        raise DatasetError(
+            f"{table} names none of the images; write Cancer or Normal into its column class, and into file the name "
+            "of the file alone"
+        )
+    return found
 
 
-def _scene_groups() -> dict[tuple[str, str], str]:
+def _scene_groups() -> Groups:
     """Return the shipped table: images of one group overlap."""
     text = resources.files("benchmarks").joinpath("data/scene_groups.csv").read_text("utf-8")
     return _group_table(text, "scene_groups.csv")
 
 
-def _read_table(path: Path) -> dict[tuple[str, str], str]:
+def _read_table(path: Path) -> Groups:
     try:
         return _group_table(path.read_text("utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} can't be read as a group table ({error}); save it as CSV in UTF-8") from None
 
 
-def _group_table(text: str, name: str) -> dict[tuple[str, str], str]:
-    """Return (class, file name) → group."""
+def _group_table(text: str, name: str) -> Groups:
     try:
         return {(row["class"], row["file"]): row["group"] for row in csv.DictReader(text.splitlines())}
     except (KeyError, csv.Error) as error:

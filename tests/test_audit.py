@@ -299,6 +299,14 @@ def test_slides_of_the_owners_table_stay_together(tmp_path: Path, fields: list[I
     assert {file.name for file in scene} == {"1.png", "5.png"}
 
 
+def test_an_owners_table_that_can_not_be_read_is_not_passed_over(tmp_path: Path, fields: list[Image]) -> None:
+    for number, frame in enumerate(fields):
+        save(tmp_path / ("Cancer" if number % 2 else "Normal") / f"{number}.png", crop(frame, 0, 0))
+    (tmp_path / "groups.csv").write_text("class;file;group\nCancer;1.png;slide 7\n")
+    with pytest.raises(DatasetError, match="is no group table"):
+        audit([tmp_path], "normal-cancer")
+
+
 def test_a_folder_of_one_class_or_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds no images of known class"):
         audit([tmp_path], "normal-cancer")

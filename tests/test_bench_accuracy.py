@@ -25,6 +25,7 @@ from tests.conftest import draw_cells
 from tests.interrupting import press_ctrl_c
 from tests.tiny_models import onnx_model
 from train.dataset import build_dataset
+from train.drawing import draw_images
 
 SHIPPED = default_bundle_path()
 CLASSES = open_bundle(SHIPPED).manifest.classes
@@ -230,6 +231,13 @@ def test_originals_that_changed_are_not_taken_for_those_of_the_data_set(
     draw_cells(file, 9, seed=99)
     with pytest.raises(InputError, match=r"1 of 100 images .*WBC-Benign-001\.jpg"):
         find_labelled(dataset, "normal-cancer", CLASSES, "all", copy)
+
+
+def test_a_table_of_own_images_that_can_not_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    draw_images(tmp_path / "own", 1)
+    (tmp_path / "own" / "groups.csv").write_text("class;file;group\nCancer;drawn-0001.png;a\n")
+    with pytest.raises(DatasetError, match="is no group table"):
+        find_labelled(tmp_path / "own", "normal-cancer", CLASSES)
 
 
 def test_mistakes_of_the_user_are_one_sentence_each(

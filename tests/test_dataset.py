@@ -102,9 +102,9 @@ def test_any_grouping_is_kept_whole_by_the_scene_split(images: list[tuple[str, i
     groups = [str(group) for _, group in images]
     parts = split_parts(strata, groups, "scene", seed)
     assert len(parts) == len(images)
-    seen: dict[tuple[str, str], str] = {}
-    for stratum, group, part in zip(strata, groups, parts, strict=True):
-        assert seen.setdefault((stratum, group), part) == part
+    seen: dict[str, str] = {}
+    for group, part in zip(groups, parts, strict=True):
+        assert seen.setdefault(group, part) == part
 
 
 def test_a_given_table_decides_what_stays_together(kaggle_folder: Path, tmp_path: Path) -> None:
@@ -201,11 +201,9 @@ def test_own_images_are_taken_from_a_folder_a_class_and_groups_stay_together(tmp
     (own / "groups.csv").write_text("\n".join(["class,file,group", *rows]))
     manifest = build_dataset([own], tmp_path / "built", split="scene")
     assert Counter(file.label for file in manifest.files) == {"Cancer": 8, "Normal": 8}
-    parts: dict[tuple[str, str], set[str]] = {}
-    for file in manifest.files:
-        parts.setdefault((file.label, file.group), set()).add(file.part)
-    assert len(parts) == 8
-    assert all(len(each) == 1 for each in parts.values())
+    parts = parts_of_groups(manifest)  # a patient's images of both classes, too
+    assert len(parts) == 4
+    assert max(map(len, parts.values())) == 1
 
 
 def test_a_group_table_without_its_columns_is_told(tmp_path: Path) -> None:
@@ -213,6 +211,23 @@ def test_a_group_table_without_its_columns_is_told(tmp_path: Path) -> None:
     (tmp_path / "own" / "groups.csv").write_text("name;patient\na;b\n")
     with pytest.raises(DatasetError, match="columns class, file and group"):
         build_dataset([tmp_path / "own"], tmp_path / "built")
+
+
+def test_a_group_table_that_names_none_of_the_images_is_told(tmp_path: Path) -> None:
+    draw_images(tmp_path / "own", 1)
+    (tmp_path / "own" / "groups.csv").write_text("class,file,group\nCancer,Cancer/drawn-0001.png,a\n")
+    with pytest.raises(DatasetError, match=r"groups\.csv names none of the images"):
+        build_dataset([tmp_path / "own"], tmp_path / "built", split="scene")
+
+
+def test_images_without_the_studys_stain_are_refused(tmp_path: Path) -> None:
+    for label in ("Cancer", "Normal"):
+        (tmp_path / "own" / label).mkdir(parents=True)
+        for number in range(5):
+            draw_cells(tmp_path / "own" / label / f"{number}.jpg", 0, seed=number)
+    with pytest.raises(DatasetError, match="all would be black"):
+        build_dataset([tmp_path / "own"], tmp_path / "built")
+    assert not list(tmp_path.glob("built*"))
 
 
 def test_drawn_images_are_the_same_again_and_differ_by_seed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.dataset import MANIFEST, Part, Task, read_dataset
-from benchmarks.sources import OWN, find_sources
+from benchmarks.sources import OWN, sources_in
 from edge_app.errors import DatasetError, InputError
 from edge_app.frozen import Frozen
 from edge_app.images import find_images, read_image
@@ -125,9 +125,8 @@ def rare_sizes(files: list[LabelledFile], facts: list[FileFacts]) -> dict[int, s
 def _of_folder(folder: Path, task: Task) -> list[LabelledFile]:
     if (folder / MANIFEST).is_file():
         return _built(folder)
-    try:
-        published = find_sources([folder], task)
-    except DatasetError:  # neither of the two is in there
+    published = sources_in(folder, task)
+    if not published:
         return _class_folders(folder)
     return [
         LabelledFile(

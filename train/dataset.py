@@ -90,6 +90,11 @@ def build_dataset(
                 on_image(len(sources) + index + 1, 2 * len(sources))
             if missing := set(CLASSES[task]) - {file.label for file in files}:
                 raise DatasetError(f"no field of {' and '.join(sorted(missing))} is left; build without --fields")
+            if all(file.quality.stain_hue is None for file in files if file.part == "train"):
+                raise DatasetError(
+                    "no image to train on has stain of the colour that the study cuts out, so that all would be black; "
+                    "give images of smears stained purple, as by May-Grünwald-Giemsa, in colour"
+                )
             manifest = DatasetManifest(
                 task=task,
                 classes=CLASSES[task],

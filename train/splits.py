@@ -13,13 +13,15 @@ def split_parts(strata: Sequence[str], groups: Sequence[str], split: Split, seed
     """Return the part of each image.
 
     strata: the stratum of each image; each is divided 70/15/15 by itself.
-    groups: the scene group of each image, within one stratum; `scene` never tears one, `random` (the paper's protocol)
-    does not look at them.
+    groups: the scene group of each image; `scene` never tears one, and counts one of several strata with its first
+    image's. `random` (the paper's protocol) does not look at them.
     """
     parts: list[Part] = ["train"] * len(strata)
     units: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    homes: dict[str, str] = {}
     for index, (stratum, group) in enumerate(zip(strata, groups, strict=True)):
-        units[stratum][group if split == "scene" else str(index)].append(index)
+        name = group if split == "scene" else str(index)
+        units[homes.setdefault(name, stratum)][name].append(index)
     shuffle = random.Random(seed).shuffle
     for stratum in sorted(units):
         order = list(units[stratum].values())
