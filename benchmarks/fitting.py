@@ -1,5 +1,6 @@
 """What is fitted, not trained: the decision on validation images, the limits of a frame on training images."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -50,7 +51,8 @@ def fit_min_confidence(
         left_out[label] += 1
         if right[order[position:]].mean() >= SURE_ACCURACY or left_out[label] > LARGEST_ABSTENTION * images[label]:
             break
-    return round(float(sure[index]), 4)
+    # rounded down, as the nearest would be 1 for a model that is surer than 0.99995, and silence it
+    return math.floor(1e4 * float(sure[index])) / 1e4
 
 
 def fit_limits(qualities: Iterable[Quality], min_confidence: float) -> Limits:
@@ -72,7 +74,7 @@ def fit_limits(qualities: Iterable[Quality], min_confidence: float) -> Limits:
         max_noise=round(float(np.quantile(column("noise"), 1 - REFUSED_SHARE)) * NOISE_FACTOR, 2),
         # not of the darkest: a data set with a few dark frames would let others be answered that are dimmed to 40 %
         min_brightness=round(float(np.quantile(column("brightness"), REFUSED_SHARE)) * 0.9, 1),
-        max_clipped=round(float(np.quantile(column("clipped"), 1 - REFUSED_SHARE)) * 1.2, 4),
+        max_clipped=min(1.0, round(float(np.quantile(column("clipped"), 1 - REFUSED_SHARE)) * 1.2, 4)),
         tint_a=spread("tint_a"),
         tint_b=spread("tint_b"),
         stain_hue=spread("stain_hue"),

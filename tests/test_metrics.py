@@ -104,6 +104,28 @@ def test_the_confidence_limit_silences_no_class() -> None:
         assert refused[truths == label].mean() <= 0.05
 
 
+def test_the_confidence_limit_does_not_silence_a_model_that_is_always_sure() -> None:
+    rest = np.linspace(1e-6, 3e-5, 40)
+    probabilities = np.stack([1 - rest, rest], axis=1)
+    limit = fit_min_confidence(probabilities, np.zeros(40, int), BINARY, POSITIVE)
+    assert 0.999 < limit <= probabilities.max(axis=1).min()
+
+
+def test_burnt_out_ground_in_all_training_images_makes_a_limit_that_refuses_none() -> None:
+    quality = Quality(
+        mask_fraction=0.1,
+        focus=0.5,
+        noise=2,
+        brightness=255,
+        clipped=0.9,
+        tint_a=128,
+        tint_b=128,
+        stain_hue=140,
+        stain_saturation=90,
+    )
+    assert fit_limits([quality] * 20, 0.5).max_clipped == 1
+
+
 def test_fitted_limits_accept_nearly_all_that_they_were_set_from() -> None:
     generator = np.random.default_rng(0)
     drawn = [

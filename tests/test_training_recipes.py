@@ -67,10 +67,11 @@ def test_a_change_that_names_no_field_is_refused(text: str) -> None:
         parse_changes([text])
 
 
-def test_a_typing_error_in_a_change_is_named() -> None:
-    result = CliRunner().invoke(leukoscope, ["train", "resnet50", "--set", "epoch=7", "--show-recipe"])
+@pytest.mark.parametrize("field", ["epoch", "name"])
+def test_a_typing_error_in_a_change_is_named(field: str) -> None:
+    result = CliRunner().invoke(leukoscope, ["train", "resnet50", "--set", f"{field}=7", "--show-recipe"])
     assert isinstance(result.exception, TrainingError)
-    assert "field epoch:" in str(result.exception)
+    assert f"field {field}:" in str(result.exception)
 
 
 def test_a_recipe_keeps_epochs_at_full_size() -> None:

@@ -135,7 +135,7 @@ def recipe_names() -> list[str]:
     )
 
 
-def load_recipe(name: str, **changes: object) -> YoloRecipe | KerasRecipe:
+def load_recipe(name: str, /, **changes: object) -> YoloRecipe | KerasRecipe:
     """Return a shipped recipe with some fields changed; raises TrainingError that names a wrong field or recipe.
 
     A change that is a mapping changes the fields that it names, and leaves the field's others. Other epochs keep the
