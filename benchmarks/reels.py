@@ -49,12 +49,8 @@ def draw_reels(
     from edge_app.slides import Kind
     from edge_app.smears import draw_smear
 
-    for width, height in sizes:
-        if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT or width * height > MOST_PIXELS:
-            raise InputError(
-                f"no frame of {width}x{height} pixels is drawn; take {SMALLEST_WIDTH}x{SMALLEST_HEIGHT} or more and "
-                f"at most {MOST_PIXELS // 10**6} megapixels, or frames of yours"
-            )
+    for size in sizes:
+        check_size(*size)
     kinds: tuple[Kind, ...] = ("healthy", "leukaemic")
     reels = [Reel(_file(folder, size), *size, DRAWN) for size in sorted(set(sizes), key=_pixels)]
     for number, reel in enumerate(reels):
@@ -63,6 +59,15 @@ def draw_reels(
             _append(reel.path, draw_smear(index, kind=kind, width=reel.width, height=reel.height).image)
             on_frame(number * DRAWN + index + 1, DRAWN * len(reels))
     return reels
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise InputError for a size, in pixels, of which no frame can be drawn."""
+    if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT or width * height > MOST_PIXELS:
+        raise InputError(
+            f"no frame of {width}x{height} pixels is drawn; take {SMALLEST_WIDTH}x{SMALLEST_HEIGHT} or more and "
+            f"at most {MOST_PIXELS // 10**6} megapixels, or frames of yours"
+        )
 
 
 def reels_of_files(

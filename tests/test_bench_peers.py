@@ -262,8 +262,9 @@ def test_what_is_no_size_is_refused(size: str, tmp_path: Path) -> None:
     assert (done.exit_code, "such as 1280x960" in done.output) == (2, True)
 
 
-def test_a_size_that_can_not_be_drawn_is_refused(tmp_path: Path) -> None:
-    assert isinstance(call("--run", tmp_path, "--size", "10x10").exception, InputError)
+@pytest.mark.parametrize("size", ["10x10", "99999x99999"])
+def test_a_size_that_can_not_be_drawn_is_refused(size: str, tmp_path: Path) -> None:
+    assert isinstance(call("--run", tmp_path, "--size", size).exception, InputError)
 
 
 def test_a_place_that_can_not_be_written_is_told_before_anything_is_measured(tmp_path: Path) -> None:

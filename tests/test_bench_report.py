@@ -18,6 +18,7 @@ from benchmarks.results import AccuracyResults, LatencyResults
 from edge_app.cli import leukoscope
 from edge_app.errors import InputError
 from edge_app.manifest import INTENDED_USE, Figure
+from tests.full_disk import small_files
 from tests.results import (
     STARTED,
     accuracy_results,
@@ -276,6 +277,16 @@ def test_files_that_can_not_be_used_are_one_sentence(tmp_path: Path) -> None:
 def test_the_folder_for_the_report_can_not_be_a_file(tmp_path: Path) -> None:
     (path,) = files(tmp_path, latency_results())
     assert isinstance(call(path, "--output", path).exception, InputError)
+
+
+def test_a_disk_that_takes_no_more_leaves_the_report_before(tmp_path: Path) -> None:
+    paths = files(tmp_path, latency_results())
+    call(*paths, "-o", tmp_path / "report")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
+    with small_files(1000):
+        result = call(*paths, "-o", tmp_path / "report")
+    assert isinstance(result.exception, InputError)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()} == before
 
 
 def test_the_page_stands_alone_and_shows_everything(tmp_path: Path) -> None:

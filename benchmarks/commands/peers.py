@@ -87,8 +87,10 @@ def _read(path: Path) -> list[Image]:
 
 
 def _draw(size: tuple[int, int]) -> list[Image]:
+    from benchmarks.reels import check_size
     from edge_app.slides import Kind
     from edge_app.smears import draw_smear
 
+    check_size(*size)
     kinds: tuple[Kind, ...] = ("healthy", "leukaemic")
     return [draw_smear(n, kind=kinds[n % 2], width=size[0], height=size[1]).image for n in range(DRAWN)]

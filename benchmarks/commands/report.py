@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edge_app.disk import replace_file
 from edge_app.errors import InputError
 
 
@@ -91,7 +92,7 @@ def command(files: tuple[Path, ...], output: Path, as_json: bool, **options: flo
     try:
         output.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (output / name).write_text(text, encoding="utf-8")
+            replace_file(output / name, text.encode())
     except OSError as error:
         raise InputError(f"{output} can't be written ({error.strerror}); give --output a folder of yours") from None
     if as_json:
