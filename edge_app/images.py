@@ -4,7 +4,6 @@ import errno
 import os
 import re
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from edge_app.errors import InputError
 from edge_app.opencv import ERROR, set_log_level
 from edge_app.preprocessing import Image
+from edge_app.stderr import stderr_into
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 200_000_000
@@ -192,16 +192,15 @@ def _decoder_messages() -> Iterator[list[str]]:
     libjpeg and libtiff give a picture with a broken part and tell it on stderr alone.
     """
     messages: list[str] = []
-    with _stderr_lock, open(os.memfd_create("decoder messages"), "r+b") as caught:  # noqa: PTH123
-        level = set_log_level(ERROR)
-        real = os.dup(2)
+    with open(os.memfd_create("decoder messages"), "r+b") as caught:  # noqa: PTH123
         try:
-            os.dup2(caught.fileno(), 2)
-            yield messages
+            with stderr_into(caught):
+                level = set_log_level(ERROR)
+                try:
+                    yield messages
+                finally:
+                    set_log_level(level)
         finally:
-            os.dup2(real, 2)
-            os.close(real)
-            set_log_level(level)
             caught.seek(0)
             for line in caught.read().splitlines(keepends=True):
                 if _DAMAGE.match(line):
@@ -210,7 +209,6 @@ def _decoder_messages() -> Iterator[list[str]]:
                     os.write(2, line)
 
 
-_stderr_lock = threading.Lock()
 # Some cameras leave a few bytes before the end marker of a JPEG; nothing of the picture is lost by it.
 _HARMLESS = re.compile(rb"Corrupt JPEG data: \d\d? extraneous bytes before marker 0xd9|libpng warning|\[ ?(WARN|INFO)")
 _DAMAGE = re.compile(

@@ -2,13 +2,17 @@ import dataclasses
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from edge_app.bundle import assemble, check_golden
 from edge_app.errors import InferenceError, MemberError
+from edge_app.images import decode_image
 from edge_app.manifest import Format, Precision
 from edge_app.runtimes import LIBRARIES, Executed, Model, executed_precision, load, load_model
 from tests import tiny_models
@@ -275,3 +279,32 @@ def test_openvino_computes_no_float_model_in_less_than_its_bundle_has(folder: Pa
     model = dataclasses.replace(tiny(folder, "openvino"), precision=precision)
     executed = load_model(model).describe().precision
     assert executed == "fp32" or (executed, precision) == ("fp16", "fp16")
+
+
+def test_stderr_is_where_it_was_after_a_model_was_loaded_beside_a_picture_that_was_decoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+    decode, decoding, go_on = cv2.imdecode, threading.Event(), threading.Event()
+    picture = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    reader = threading.Thread(target=decode_image, args=(picture, "x"))
+
+    def slow_decode(*arguments: Any) -> Any:
+        decoding.set()
+        go_on.wait(10)
+        return decode(*arguments)
+
+    def load_while_the_picture_ends(**options: Any) -> Any:
+        go_on.set()
+        reader.join(10)
+        return ai_edge_litert(**options)
+
+    ai_edge_litert = interpreter.Interpreter
+    monkeypatch.setattr(cv2, "imdecode", slow_decode)
+    monkeypatch.setattr(interpreter, "Interpreter", load_while_the_picture_ends)
+    before = os.fstat(2)
+    reader.start()
+    decoding.wait(10)
+    threading.Timer(0.2, go_on.set).start()
+    load_model(tiny(folder, "tflite"), threads=1)
+    assert os.path.samestat(os.fstat(2), before)

@@ -2,8 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from edge_app.errors import InferenceError, RuntimeMissingError
 from edge_app.preprocessing import Image
 from edge_app.runtimes import LIBRARIES, Executed, Logits, Model, executed_precision, import_library, in_one_line
+from edge_app.stderr import stderr_into
 
 # tflite_runtime was given up in 2023 and is far slower at int8; TensorFlow takes seconds to import.
 MODULES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter")
@@ -55,8 +55,9 @@ def load(model: Model, threads: int) -> LiteRT:
     """See `Loader.load`."""
     module, name, version = import_library("tflite", *MODULES)
     try:
-        # TensorFlow's interpreter warns that it will be moved to LiteRT: nothing that a user could act on.
-        with _without_chatter(), warnings.catch_warnings(action="ignore"):
+        # Nothing that a user could act on: notes that go past Python, with errors that it also raises, and the warning
+        # of TensorFlow's interpreter that it will be moved to LiteRT.
+        with Path(os.devnull).open("wb") as nowhere, stderr_into(nowhere), warnings.catch_warnings(action="ignore"):
             interpreter = module.Interpreter(model_content=model.content, num_threads=threads)
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
@@ -86,16 +87,3 @@ def _misfit(name: str, error: Exception) -> RuntimeMissingError:
     return RuntimeMissingError(
         f"{name} does not work beside numpy {np.__version__} ({in_one_line(error)}); {LIBRARIES['tflite'].install}"
     )
-
-
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Keep from stderr what the library writes there past Python: notes without use, and errors that it also raises."""
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
