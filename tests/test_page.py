@@ -1,3 +1,4 @@
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -254,6 +255,15 @@ def test_a_full_disk_is_told_and_the_picture_goes_on(browser: Browser, tmp_path:
         expect(page.locator("#toast")).to_contain_text("disk")
         expect(page.locator("#stale")).to_be_hidden()
         expect(page.locator("#state")).to_have_text("Live")
+
+
+def test_a_board_that_is_slowed_down_is_told(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vcgencmd").write_text("#!/bin/sh\necho throttled=0x50001\n")
+    (tmp_path / "vcgencmd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with running(tmp_path, Microscope()) as (_, url), looking(browser, url) as page:
+        expect(live(page).locator("#notices")).to_contain_text("The board is slowed down: Under-voltage.")
+        expect(page.locator("#readings")).to_contain_text("Under-voltage")
 
 
 def test_a_device_that_was_switched_off_is_told(browser: Browser, tmp_path: Path) -> None:

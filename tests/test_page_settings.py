@@ -135,6 +135,10 @@ def test_the_cameras_own_controls_are_offered_and_locked_values_can_be_set(page:
     gain.fill("99")
     gain.press("Enter")
     expect(page.locator("#toast")).to_contain_text("Gain can't be 99")
+    page.get_by_role("spinbutton", name="Exposure").fill("")
+    page.get_by_role("spinbutton", name="Exposure").press("Enter")
+    expect(page.get_by_role("spinbutton", name="Exposure")).to_have_value("100")
+    expect(page.locator("#toast")).to_contain_text("Gain can't be 99")
     page.get_by_text("Auto exposure (locked)").click()
     expect(gain).to_be_disabled()
 

@@ -8,7 +8,7 @@ import { attempt, toast } from "./toast.js";
 const STEPS = 1000; // of a slider whose range spans powers of ten
 const WIDE = 100;
 
-/** Fetches and shows the controls, unless a person is typing into one. */
+/** Fetches and shows the controls. */
 export async function showControls() {
   const controls = await get("/api/controls");
   byId("camera-hint").textContent = controls.length
@@ -69,7 +69,8 @@ function numbers(control) {
     number.value = rounded(meant());
   });
   slider.addEventListener("change", () => set(control, meant()));
-  number.addEventListener("change", () => set(control, Number(number.value)));
+  // An emptied field, or one without a number in it, is no 0: the value in force comes back.
+  number.addEventListener("change", () => (number.value === "" ? attempt(showControls) : set(control, Number(number.value))));
   return [slider, number];
 }
 

@@ -38,14 +38,14 @@ function currentState() {
 function current() {
   const { health, status } = station;
   if (status === null) return [];
-  const throttled = status.board?.throttled ?? [];
+  const throttled = status.board.throttling?.now ?? [];
   return [
     health.failure && sentence(health.failure),
     health.recording === "stopped" && sentence(`recording stopped: ${health.recording_problem}`),
     !status.model.certified && `The model ${status.model.name} is not certified: it differs from its source model by more than allowed.`,
     status.model.threshold !== status.model.bundle_threshold &&
       `The threshold is ${percent(status.model.threshold, 0)}. The model was measured at ${percent(status.model.bundle_threshold, 0)}: its figures do not hold.`,
-    throttled.length > 0 && `The board is slowed down: ${throttled.map((each) => title(each)).join(", ")}.`,
+    throttled.length > 0 && `The board is slowed down: ${throttled.map(title).join(", ")}.`,
     !status.clock_sure && "The clock is not set: the times of records are unsure until it is.",
   ].filter(Boolean);
 }

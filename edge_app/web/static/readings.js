@@ -92,8 +92,9 @@ function pace() {
 
 function device() {
   const { board, model } = station.status;
-  const heat = board?.temperature_c != null ? `${board.temperature_c.toFixed(0)} °C` : null;
-  const throttled = board?.throttled?.length ? board.throttled.map((each) => title(each)).join(", ") : null;
+  const heat = board.temperature_c != null ? `${board.temperature_c.toFixed(0)} °C` : null;
+  const slowed = board.throttling?.now ?? [];
+  const throttled = slowed.length ? slowed.map(title).join(", ") : null;
   return [
     ["Board", heat === null && throttled === null ? null : judged(heat ?? "", throttled === null, throttled ?? "")],
     ["Model", judged(model.name, model.certified, "not certified")],

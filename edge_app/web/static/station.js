@@ -3,7 +3,7 @@
 
 import { get } from "./api.js";
 
-const SILENCE_MS = 20_000; // health comes every few seconds: longer silence is a dead connection
+const SILENCE_MS = 20_000; // health comes each second: longer silence is a dead connection
 const AGAIN_MS = 2_000;
 
 export const station = { status: null, verdict: null, verdictAt: 0, health: null, connected: false };
