@@ -1,12 +1,14 @@
 """The running app: capture, inference and keeping in threads of their own, none of which waits for another.
 
 The camera's newest frame goes to whoever wants it (`frames`): the worker that judges, and the view that is looked at.
-The newest verdict goes to `judged`. Memory holds one frame and one verdict at each of these places. A worker that hangs
-in its runtime is left behind and replaced, a few times; then the station gives up and says so.
+The newest verdict goes to `judged`. Memory holds one frame and one verdict at each of these places, and a few that wait
+for the disk. A worker that hangs in its runtime is left behind and replaced, a few times; then the station gives up and
+says so.
 """
 
 import itertools
 import logging
+import queue
 import threading
 import time
 from collections import deque
@@ -32,6 +34,7 @@ FRESH_S = 2.0  # a verdict older than this is not what the microscope shows now
 WATCH_EVERY_S = 0.5
 FORGET_RESTARTS_S = 3600
 LONGEST_PAUSE_S = 30
+MOST_WAITING = 4  # fields that are to be kept: a frame of 12 megapixels takes 50 MB
 _logger = logging.getLogger(__name__)
 
 
@@ -91,8 +94,8 @@ class Station:
         self._failure: LeukoscopeError | None = None
         self._recording_problem: str | None = None
         self._captured, self._judgements = Rate(), Rate()
-        self._to_keep: Newest[Judged] = Newest()
-        self._kept_field = -1
+        self._to_keep: queue.Queue[Judged] = queue.Queue(MOST_WAITING)
+        self._kept: tuple[Voting, int] | None = None  # each voting counts the fields from 0
         self._stopping = threading.Event()
         self._over = threading.Event()
         self._changing = threading.Lock()
@@ -126,8 +129,7 @@ class Station:
         camera = self._camera
         if camera is not None:
             camera.close()
-        for place in (self.frames, self._to_keep):
-            place.close()
+        self.frames.close()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the source has ended or the station was stopped; raises the error it gave up with."""
@@ -224,7 +226,8 @@ class Station:
             self.set_control("auto_white_balance", False)
         for name, factor in (("red_gain", red), ("blue_gain", blue)):
             control = controls[name]
-            self.set_control(name, min(max(float(control.value) * factor, control.minimum), control.maximum))
+            gain = min(max(float(control.value) * factor, control.minimum), control.maximum)
+            self.set_control(name, round(gain) if control.kind == "int" else gain)
         return self.controls()
 
     def capture(self) -> Record:
@@ -315,19 +318,22 @@ class Station:
         self.judged.put(judged)
         self._on_judged(judged)
         consensus = judged.consensus
-        if self.auto_capture and consensus.steady and consensus.agreed and consensus.field != self._kept_field:
-            self._kept_field = consensus.field
-            self._to_keep.put(judged)
+        if self.auto_capture and consensus.steady and consensus.agreed and self._kept != (voting, consensus.field):
+            self._kept = voting, consensus.field
+            if self._to_keep.full():
+                self.report("a field was not kept: the disk is too slow; stay longer at each, or use a faster one")
+            else:
+                self._to_keep.put(judged)
 
     def _keep_fields(self) -> None:
-        """Keep what is captured automatically: the body of the keeper thread, as a disk may be slow."""
-        while not self._stopping.is_set():
-            judged = self._to_keep.take(WATCH_EVERY_S)
-            if judged is not None:
-                try:
-                    self._keep(judged, "auto")
-                except (StationError, StoreError) as error:
-                    self.report(f"a field was not kept: {error}")
+        """Keep what is captured automatically, all of it before the end: the body of the keeper thread."""
+        while not (self._stopping.is_set() and self._to_keep.empty()):
+            try:
+                self._keep(self._to_keep.get(timeout=WATCH_EVERY_S), "auto")
+            except queue.Empty:
+                continue
+            except (StationError, StoreError) as error:
+                self.report(f"a field was not kept: {error}")
 
     def _watch(self) -> None:
         """Replace a worker that hangs: the body of the watchdog thread."""

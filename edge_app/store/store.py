@@ -271,7 +271,7 @@ class Store(Records):
     def _check_room(self, size: int) -> None:
         if size > self.room():
             raise StoreFullError(
-                f"recording stopped: {self.free_bytes() / 1e6:.0f} MB are free on the disk of {self.folder}, and "
+                f"{self.free_bytes() / 1e6:.0f} MB are free on the disk of {self.folder}, and "
                 f"{self.min_free_bytes / 1e6:.0f} MB have to stay free; delete records, or other files on that disk"
             )
 
