@@ -17,6 +17,7 @@
     ├── ExportError               10   a model can't be exported
     ├── GateError                 11   a bundle was written, but differs too much from its source
     ├── StoreError                12   records can't be kept or read
+    │   ├── RecordNotFoundError        no record has that id, or its image is not here
     │   └── StoreFullError             the disk is too full to keep another record
     ├── SettingsError             13   a setting is unknown or out of range
     ├── StationError              14   the running app can't do what was asked, or had to give up
@@ -116,6 +117,10 @@ class StoreError(LeukoscopeError):
     """Raised when the record store can't be opened, or a record can't be kept, found or changed."""
 
     exit_code = 12
+
+
+class RecordNotFoundError(StoreError):
+    """Raised when no record has the id that was asked for, or its image is not in the folder."""
 
 
 class StoreFullError(StoreError):

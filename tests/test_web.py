@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import shutil
+import sqlite3
 import threading
 import time
 import zipfile
@@ -333,3 +334,14 @@ def test_a_record_that_is_not_there_is_not_found(client: httpx.Client) -> None:
     for answer in (client.get(path), client.get(f"{path}/image"), client.delete(path), client.patch(path, json={})):
         assert answer.status_code == 404
         assert "there is no record" in answer.json()["detail"]
+
+
+def test_a_record_in_a_database_that_does_not_answer_is_not_said_to_be_gone(tmp_path: Path) -> None:
+    with running(tmp_path) as it:
+        until(lambda: it.client.get("/api/status").json()["verdict"])
+        path = f"/api/records/{capture(it.client)['id']}"
+        with sqlite3.connect(tmp_path / "records.sqlite") as database:
+            database.execute("ALTER TABLE record RENAME TO elsewhere")
+        for answer in (it.client.get(path), it.client.get(f"{path}/image"), it.client.delete(path)):
+            assert answer.status_code == 503
+            assert "can't be used" in answer.json()["detail"]

@@ -67,6 +67,11 @@ def test_what_asks_for_no_token_tells_nothing(client: httpx.Client) -> None:
     assert client.get("/login").status_code == 200
 
 
+def test_a_token_that_is_no_text_is_a_wrong_one(client: httpx.Client) -> None:
+    answer = client.post("/api/login", content=rb'{"token": "\ud800"}', headers={"Content-Type": "application/json"})
+    assert (answer.status_code, "this is not the token" in answer.text) == (401, True)
+
+
 def test_the_bearer_token_opens_the_api(client: httpx.Client) -> None:
     assert client.get("/api/status", headers=BEARER).status_code == 200
     assert client.put("/api/auto-capture", headers=BEARER, json={"on": False}).status_code == 200
@@ -261,11 +266,12 @@ def test_a_port_in_use_and_a_strange_address_are_told_in_a_sentence(unguarded: R
         Server(unguarded.server.app, port=guarded.server.port),
     ):
         pass
-    with (
-        pytest.raises(StationError, match=r"use 127.0.0.1 or 0.0.0.0"),
-        Server(guarded.server.app, address="no.example.invalid"),
-    ):
-        pass
+    for address in ("no.example.invalid", "192.168..5"):
+        with (
+            pytest.raises(StationError, match=r"use 127.0.0.1 or 0.0.0.0"),
+            Server(guarded.server.app, address=address),
+        ):
+            pass
 
 
 def test_https_is_served_with_a_certificate_and_the_cookie_stays_on_it(tmp_path: Path) -> None:

@@ -8,14 +8,17 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import islice, pairwise
+from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TextIO
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
 from edge_app import view
+from edge_app.web import records
 from edge_app.web.streams import MOST_VIEWERS
 from tests.waiting import until
 from tests.web import Running, running
@@ -260,6 +263,24 @@ def test_it_stops_at_once_whoever_still_looks() -> None:
         assert took_s < 2
     left = {thread.name for thread in set(threading.enumerate()) - before}
     assert not left & {"server", "view", "worker", "capture", "watchdog", "keeper"}
+
+
+def test_a_download_that_is_under_way_when_it_stops_is_not_taken_for_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export(_store: object, _where: object, file: TextIO) -> None:
+        while True:
+            file.write("a row\r\n")
+
+    monkeypatch.setattr(records, "export_csv", export)
+    with running(tmp_path) as it, it.client.stream("GET", "/api/records.csv") as answer:
+        rows = answer.iter_lines()
+        assert next(rows) == "a row"
+        stopping = threading.Thread(target=it.server.__exit__, args=(None, None, None))
+        stopping.start()
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(rows)
+        stopping.join()
 
 
 def test_a_viewer_that_sends_without_end_is_sent_away(shared: Running, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ from typing import Self
 
 from sqlalchemy import ColumnElement, func, or_, select
 
-from edge_app.errors import StoreError
+from edge_app.errors import RecordNotFoundError, StoreError
 from edge_app.store.database import FILE_NAME, Database, open_database
 from edge_app.store.record import Filter, Record, image_name
 from edge_app.store.rows import COLUMNS, as_record
@@ -28,7 +28,7 @@ class Records:
         self.folder = folder
 
     def get(self, record_id: str) -> Record:
-        """Return a record, a deleted one too; raises StoreError when there is none of that id."""
+        """Return a record, a deleted one too; raises RecordNotFoundError when there is none of that id, StoreError."""
         wanted = canonical(record_id)
         with self.database.reading() as connection:
             row = connection.execute(select(*COLUMNS).where(records.c.id == wanted, ~records.c.purging)).first()
@@ -63,12 +63,14 @@ class Records:
     def image_path(self, record_id: str) -> Path:
         """Return the path of a record's image file: made from the id alone, so it never leaves the folder.
 
-        Raises StoreError when there is no such record, or its image is not in this folder.
+        Raises RecordNotFoundError when there is no such record, or its image is not in this folder, and StoreError.
         """
         record = self.get(record_id)
         path = self.path_of(record.id)
         if not path.is_file():
-            raise StoreError(f"the image of record {record.id} is not here; look for it on the device {record.device}")
+            raise RecordNotFoundError(
+                f"the image of record {record.id} is not here; look for it on the device {record.device}"
+            )
         return path
 
     def path_of(self, record_id: str) -> Path:
@@ -105,16 +107,16 @@ def read_records(folder: Path, *, database: str | None = None) -> Records:
 
 
 def canonical(record_id: str) -> str:
-    """Return an id as records carry it; raises StoreError for a text that is none."""
+    """Return an id as records carry it; raises RecordNotFoundError for a text that is none."""
     try:
         return str(uuid.UUID(record_id))
     except ValueError:
         raise not_found(record_id) from None
 
 
-def not_found(record_id: str) -> StoreError:
+def not_found(record_id: str) -> RecordNotFoundError:
     """Return the error for an id that no record has."""
-    return StoreError(f"there is no record {record_id[:60]!r}; `leukoscope records list` shows them")
+    return RecordNotFoundError(f"there is no record {record_id[:60]!r}; `leukoscope records list` shows them")
 
 
 def _conditions(where: Filter) -> list[ColumnElement[bool]]:

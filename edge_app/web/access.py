@@ -53,7 +53,7 @@ class Access:
 
     def is_token(self, text: str) -> bool:
         """Return whether a text is the token, in a time that tells nothing of it."""
-        return self.token is None or hmac.compare_digest(text.encode(errors="surrogateescape"), self.token.encode())
+        return self.token is None or hmac.compare_digest(text.encode(errors="replace"), self.token.encode())
 
     def new_cookie(self) -> str:
         """Return a cookie's value: until when it is good, and a proof that whoever made it knew the token."""

@@ -121,7 +121,7 @@ async def get_verdicts(parts: Shared) -> Stream:
     Each event's data is JSON. A client that is slow misses verdicts, never the newest.
     """
     parts.streams.check_room()
-    return Stream(_verdicts(parts.station, parts.verdict), "text/event-stream", parts.streams)
+    return Stream(_verdicts(parts.station, parts.verdict), "text/event-stream", parts.streams, endless=True)
 
 
 @routes.get("/view.mjpeg", response_class=Response, responses={200: {"content": {"multipart/x-mixed-replace": {}}}})
@@ -132,7 +132,8 @@ async def get_view(parts: Shared) -> Stream:
     frame; the JPEG may be smaller). A client that is slow misses frames, never the newest.
     """
     parts.streams.check_room()
-    return Stream(_pictures(parts.station), f"multipart/x-mixed-replace; boundary={BOUNDARY}", parts.streams)
+    media_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+    return Stream(_pictures(parts.station), media_type, parts.streams, endless=True)
 
 
 @routes.get("/frame.jpg", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})

@@ -15,6 +15,7 @@ from edge_app.errors import (
     InferenceError,
     InputError,
     LeukoscopeError,
+    RecordNotFoundError,
     RuntimeMissingError,
     StationError,
     StoreError,
@@ -24,6 +25,7 @@ from edge_app.web.streams import TooManyViewersError
 
 # the first that an error is an instance of
 STATUSES: dict[type[LeukoscopeError], int] = {
+    RecordNotFoundError: 404,
     StoreFullError: 507,
     StoreError: 503,
     TooManyViewersError: 503,

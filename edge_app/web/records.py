@@ -7,7 +7,6 @@ from typing import Annotated, BinaryIO, TextIO, cast
 import cv2
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import Field
-from starlette.exceptions import HTTPException
 
 from edge_app.errors import StoreError
 from edge_app.frozen import Frozen
@@ -91,10 +90,7 @@ async def download_zip(parts: Shared, wanted: Wanted) -> Stream:
 
 
 def _found(parts: Shared, record_id: RecordId) -> Record:
-    try:
-        return parts.store.get(record_id)
-    except StoreError as error:
-        raise HTTPException(404, str(error)) from error
+    return parts.store.get(record_id)
 
 
 Found = Annotated[Record, Depends(_found)]
@@ -157,8 +153,8 @@ def _jpeg(image: cv2.typing.MatLike, quality: int) -> bytes:
 def _image(parts: Parts, record: Record) -> bytes:
     try:
         return parts.store.image_path(record.id).read_bytes()
-    except (StoreError, OSError) as error:
-        raise HTTPException(404, str(error)) from error
+    except OSError as error:
+        raise StoreError(f"{record.image} can't be read ({error.strerror}); check the disk and permissions") from error
 
 
 def _filter(wanted: PageQuery) -> Filter:

@@ -171,8 +171,9 @@ def _listener(address: str, port: int) -> socket.socket:
             address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise StationError(f"there is no address {address} ({error.strerror}); use 127.0.0.1 or 0.0.0.0") from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: from a name such as a..b
+        reason = error.strerror if isinstance(error, OSError) else "that is no host name"
+        raise StationError(f"there is no address {address} ({reason}); use 127.0.0.1 or 0.0.0.0") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # connections inherit it

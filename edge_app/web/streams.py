@@ -69,19 +69,26 @@ class Stream(Response):
     """A response made of chunks, one at a time: the next is asked for once the viewer has taken the last."""
 
     def __init__(
-        self, chunks: Chunks, media_type: str, streams: Streams, headers: Mapping[str, str] | None = None
+        self,
+        chunks: Chunks,
+        media_type: str,
+        streams: Streams,
+        headers: Mapping[str, str] | None = None,
+        *,
+        endless: bool = False,
     ) -> None:
-        """Send `chunks`, which are closed at the end, whatever ends them."""
+        """Send `chunks`, which are closed at the end, whatever ends them; endless: what came is whole at any time."""
         self.status_code = 200
         self.media_type = media_type
         self.background = None
         self.init_headers(headers)
         self._chunks = chunks
         self._streams = streams
+        self._endless = endless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send until the chunks end, the viewer goes, or the streams are closed."""
-        whole = True
+        whole = self._endless
         async with aclosing(self._chunks), anyio.create_task_group() as tasks:
             with self._streams.counted(tasks.cancel_scope):
                 tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
@@ -93,9 +100,9 @@ class Stream(Response):
                         chunk = await anext(self._chunks, None)
                     except LeukoscopeError as error:
                         _logger.error("a download broke off: %s", error)
-                        whole = False
                         break
                     if chunk is None:
+                        whole = True
                         break
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 tasks.cancel_scope.cancel()
