@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -80,6 +81,13 @@ def test_a_line_for_a_person_says_label_cells_focus_and_times() -> None:
     assert "Cancer" in result.stdout
     assert "cells" in result.stdout
     assert "infer" in result.stdout
+
+
+def test_an_image_whose_name_is_no_text_is_judged_too(tmp_path: Path) -> None:
+    shutil.copy(DEMO / "healthy-1.jpg", tmp_path / "\udcff\n.jpg")
+    result = call("classify", tmp_path)
+    assert result.exit_code == 0
+    assert r"\udcff\n.jpg" in result.stdout
 
 
 def test_classify_goes_on_past_broken_images_and_lists_them(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edge_app.images import decode_image
+from edge_app.judging import Judgement
 from edge_app.store import Filter, Session, Store, export_csv, export_zip, exporting, open_store, reading
 from tests.store_verdicts import keep_one, picture
 
@@ -61,6 +62,14 @@ def test_csv_has_a_row_a_record_newest_first_and_no_formulas(store: Store) -> No
     assert float(rows[0]["tint_a"]) == 130
     assert {row["intended_use"] for row in rows} == {SENTENCE}
     assert rows[0]["image"] == second.image
+
+
+def test_a_bundles_class_is_no_formula_in_csv(store: Store) -> None:
+    keep_one(store, judgement=Judgement("=HYPERLINK(1)", {"=HYPERLINK(1)": 0.75, "Normal": 0.25}, None))
+    text = io.StringIO(newline="")
+    export_csv(store, Filter(), text)
+    text.seek(0)
+    assert [row["label"] for row in csv.DictReader(text)] == ["'=HYPERLINK(1)"]
 
 
 def test_zip_has_images_table_and_a_manifest_with_the_hash_of_each_file(store: Store) -> None:

@@ -53,7 +53,7 @@ class Check:
 def command(context: click.Context, as_json: bool) -> None:
     """Say what this device has and what is missing, and what to do about it.
 
-    Exit code 0 if it can classify with the shipped bundle; else that of the error which stands in the way.
+    Exit code 0 if it can classify with the bundle in use; else that of the error which stands in the way.
     """
     bundle, code = check_bundle()
     checks = [*check_device(), *check_runtimes(), *check_opencv(), *check_cameras(), bundle, *check_condition()]

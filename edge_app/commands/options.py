@@ -8,8 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
+from edge_app.bundle_files import printable
 from edge_app.classifier import Classifier, Verdict
 from edge_app.judging import REASONS
+
+LONGEST_LINE = 2000  # characters: names of files and classes may have any number
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,8 +63,9 @@ def show(verdict: Verdict, as_json: bool) -> str:
     if len(verdict.fields) > 1:
         counts = Counter(field.judgement.label or "indeterminate" for field in verdict.fields)
         said += f" (fields: {', '.join(f'{count} {label}' for label, count in sorted(counts.items()))})"
-    return (
+    return printable(
         f"{verdict.frame_id:>6}  {name:<28.28}  {said:<15}  {len(verdict.cells):>3} cells  "
         f"focus {verdict.quality.focus:5.2f}  {times['total']:6.1f} ms (grab {times['grab']:.1f}, "
-        f"prepare {times['prepare']:.1f}, infer {times['infer']:.1f}, judge {times['judge']:.1f})"
+        f"prepare {times['prepare']:.1f}, infer {times['infer']:.1f}, judge {times['judge']:.1f})",
+        LONGEST_LINE,
     )

@@ -21,7 +21,7 @@ from edge_app.store.reading import Records
 from edge_app.store.record import Filter, Record
 
 FIELDS = ("image", *(name for name in Record.model_fields if name != "outline"), "intended_use")
-ENTERED = ("source", "slide", "operator", "note", "own_label", "comment")  # text from outside
+ENTERED = ("source", "label", "slide", "operator", "note", "own_label", "comment")  # text from outside
 FORMULA = ("=", "+", "-", "@", "\t")
 IN_MEMORY = 1 << 20  # bytes of a table that is being written; beyond, it is in a temporary file
 OVERLAY_QUALITY = 90
