@@ -5,7 +5,9 @@ import json
 import tracemalloc
 import zipfile
 from collections.abc import Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
@@ -62,6 +64,19 @@ def test_csv_has_a_row_a_record_newest_first_and_no_formulas(store: Store) -> No
     assert float(rows[0]["tint_a"]) == 130
     assert {row["intended_use"] for row in rows} == {SENTENCE}
     assert rows[0]["image"] == second.image
+
+
+def test_a_zip_is_written_while_the_clock_is_at_1970(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unset(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(1970, 1, 1, tzinfo=tz)
+
+    keep_one(store)
+    monkeypatch.setattr(exporting, "datetime", Unset)
+    pipe = Pipe()
+    assert export_zip(store, Filter(), pipe) == 1
+    assert zipfile.ZipFile(io.BytesIO(pipe.taken)).testzip() is None
 
 
 def test_a_bundles_class_is_no_formula_in_csv(store: Store) -> None:

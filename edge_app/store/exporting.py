@@ -129,8 +129,8 @@ def _cell(name: str, value: object) -> object:
 
 
 def _entry(name: str) -> ZipInfo:
-    """Return the entry of a file; pictures don't shrink."""
-    entry = ZipInfo(name, datetime.now(UTC).timetuple()[:6])
+    """Return the entry of a file; pictures don't shrink. ZIP knows no year before 1980, where an unset clock may be."""
+    entry = ZipInfo(name, max(datetime.now(UTC).timetuple()[:6], (1980, 1, 1, 0, 0, 0)))
     entry.compress_type = ZIP_STORED if name.endswith((".png", ".jpg")) else ZIP_DEFLATED
     entry.external_attr = 0o644 << 16
     return entry
