@@ -97,7 +97,7 @@ class Station:
         self._to_keep: queue.Queue[Judged] = queue.Queue(MOST_WAITING)
         self._kept: tuple[Voting, int] | None = None  # each voting counts the fields from 0
         self._stopping = threading.Event()
-        self._over = threading.Event()
+        self._over: queue.SimpleQueue[None] = queue.SimpleQueue()  # a signal handler may put while `wait` gets
         self._changing = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -125,7 +125,7 @@ class Station:
     def stop(self) -> None:
         """End the station; may be called from a signal handler or another thread."""
         self._stopping.set()
-        self._over.set()
+        self._over.put(None)
         camera = self._camera
         if camera is not None:
             camera.close()
@@ -133,7 +133,11 @@ class Station:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the source has ended or the station was stopped; raises the error it gave up with."""
-        ended = self._over.wait(timeout_s)
+        try:
+            self._over.put(self._over.get(timeout=timeout_s))  # whoever waits next is told, too
+            ended = True
+        except queue.Empty:
+            ended = False
         if self._failure is not None:
             raise self._failure
         return ended
@@ -289,7 +293,7 @@ class Station:
             _logger.exception("capture failed")
             self._failure = StationError(f"capture failed ({type(error).__name__}: {error}); report this")
         self._worker.finish()
-        self._over.set()
+        self._over.put(None)
 
     def _opened(self) -> Camera | None:
         for attempt in itertools.count():
@@ -364,7 +368,7 @@ class Station:
     def _give_up(self, text: str) -> None:
         self._failure = StationError(text)
         self.report(text)
-        self._over.set()
+        self._over.put(None)
 
 
 class _Worker(threading.Thread):

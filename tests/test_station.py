@@ -1,5 +1,7 @@
 """The running app without its page: what happens when a camera, a runtime or a disk fails."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -468,3 +470,18 @@ def test_it_stops_quickly_while_all_is_at_work() -> None:
         running.stop()
         assert running.wait(1)
     assert time.monotonic() - began < 3
+
+
+def test_a_signal_stops_it_at_whatever_moment_it_comes() -> None:
+    code = """
+import random, signal
+from pathlib import Path
+from edge_app.station import Station
+for _ in range(2000):
+    station = Station(lambda _: None, lambda _: None, Path("none"))
+    signal.signal(signal.SIGALRM, lambda *_: station.stop())
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 5e-4))
+    while not station.wait(1e-6):
+        pass
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
