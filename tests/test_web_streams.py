@@ -31,7 +31,7 @@ PART = re.compile(rb"((?:[A-Za-z-]+: [^\r\n]+\r\n)+)\r\n")
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Running]:
     with running(source="demo:?stay=1") as it:
-        until(lambda: it.station.judged.value)
+        until(lambda: any("scale" in event.text for event in it.station.events))  # then nothing more is told by itself
         yield it
 
 
