@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.metrics import Labels, expected_calibration_error, predict
 from edge_app.judging import Decision, confidence, softmax
@@ -39,10 +40,10 @@ def compare(
         agreement=agreement,
         accuracy_drop=drop,
         largest_probability_difference=float(np.abs(expected - found).max()),
-        abstained={name: float(unsure[truths == label].mean()) for label, name in enumerate(classes)},
+        abstained=_by_class(unsure, truths, classes),
         certified=agreement >= SMALLEST_AGREEMENT and drop <= LARGEST_DROP,
-        recall=_recall(given, truths, classes),
-        source_recall=_recall(wanted, truths, classes),
+        recall=_by_class(given == truths, truths, classes),
+        source_recall=_by_class(wanted == truths, truths, classes),
         ece=expected_calibration_error(found, truths),
         source_ece=expected_calibration_error(expected, truths),
     )
@@ -87,10 +88,8 @@ def run_all(
     return np.concatenate(logits)
 
 
-def _recall(named: Labels, truths: Labels, classes: tuple[str, ...]) -> dict[str, float]:
-    """Return the share of each class's images that are named so; classes without images are left out."""
+def _by_class(chosen: npt.NDArray[np.bool_], truths: Labels, classes: tuple[str, ...]) -> dict[str, float]:
+    """Return the share of each class's images that are chosen; classes without images are left out."""
     return {
-        name: float((named[truths == label] == label).mean())
-        for label, name in enumerate(classes)
-        if (truths == label).any()
+        name: float(chosen[truths == label].mean()) for label, name in enumerate(classes) if (truths == label).any()
     }

@@ -130,6 +130,7 @@ def test_the_gate_counts_by_class_how_often_the_model_is_not_sure() -> None:
     gate = compare(source, doubtful, np.tile([0, 1], 100), classes, decision, 0.6)
     assert gate.certified
     assert gate.abstained == {"Cancer": 0.0, "Normal": 0.05}
+    assert compare(source[::2], doubtful[::2], np.zeros(100, int), classes, decision, 0.6).abstained == {"Cancer": 0.0}
 
 
 def test_the_command_writes_bundles_and_says_what_it_found(tiny_run: Path, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from edge_app.cli import leukoscope
 from edge_app.errors import DatasetError, TrainingError
 from edge_app.judging import Decision, Limits, softmax
 from edge_app.preprocessing import Preprocessing
+from tests.full_disk import small_files
+from train.commands.evaluate import print_evaluation
 from train.dataset import build_dataset
 from train.evaluation import evaluate
 from train.measuring import measure_part
@@ -162,6 +164,9 @@ def test_frames_get_a_verdict_from_their_fields(metrics: RunMetrics, files: list
     logits = np.array([(4, -4)] + [(-4, 4)] * 5, np.float32)  # the first one alone is called Cancer
     part = measure_part(logits, fields, BINARY, POSITIVE, limits)
     (frames,) = part.frames
+    together = measure_part(logits, [each.replace(group="one slide") for each in fields], BINARY, POSITIVE, limits)
+    auc = together.frames[0].figures["auc"]
+    assert auc.low == auc.high == auc.value  # a bootstrap over scene groups, of which there is one
     assert (frames.source, frames.frames, frames.fields) == ("ALL-IDB1", {"Cancer": 2, "Normal": 1}, 6)
     assert frames.confusion == ((1, 1), (0, 1))
     assert part.confusion == ((1, 3), (0, 2))
@@ -293,6 +298,24 @@ def test_the_command_says_where_the_report_is(tiny_run: Path, tmp_path: Path) ->
     result = CliRunner().invoke(leukoscope, ["evaluate", str(run), "--no-robustness"])
     assert result.exit_code == 0, result.output
     assert "report.html" in result.output.replace("\n", "")
+
+
+def test_a_figure_that_one_part_alone_has_is_printed(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluation = read_record(tiny_run / "evaluation.json", Evaluation)
+    val, test = evaluation.measured
+    test = test.replace(figures={"accuracy": test.figures["accuracy"]})  # without an image of a class
+    print_evaluation(evaluation.replace(measured=(val, test)), tiny_run)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "specificity" in line]
+    assert "–" in line
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_files_before(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("ultralytics"))
+    before = page_of(run)
+    with small_files(1000), pytest.raises(TrainingError, match="make room there and evaluate again"):
+        evaluate(run, robustness_images=0)
+    assert page_of(run) == before
 
 
 def by_stain(images: np.ndarray) -> np.ndarray:

@@ -104,8 +104,11 @@ def evaluate(
         METRICS: metrics.model_dump_json(indent=1) + "\n",
         "evaluation.json": evaluation.model_dump_json(indent=1),
     }
-    for name, text in texts.items():
-        replace_file(run / name, text.encode())
+    try:
+        for name, text in texts.items():
+            replace_file(run / name, text.encode())
+    except OSError as error:
+        raise TrainingError(f"{run} can't be written ({error.strerror}); make room there and evaluate again") from error
     return evaluation
 
 

@@ -95,7 +95,7 @@ def _frames(
     decision: Decision,
     source: str,
 ) -> FrameFigures:
-    """Return what the fields say of the frames that they were cut from; all fields of a frame have its label."""
+    """Return what the fields say of the frames that they were cut from; a frame's fields have its label and group."""
     rows = [row for row, file in enumerate(files) if file.source == source]
     names = [files[row].frame for row in rows]
     frames = by_frame(probabilities[rows], truths[rows], names, classes, decision)
@@ -103,6 +103,7 @@ def _frames(
         judge_frame([judgements[row] for row, name in zip(rows, names, strict=True) if name == frame], decision)
         for frame in frames.names
     ]
+    group = {file.frame: file.group for file in files}
     given = [each.judgement.label for each in labels]
     answered = sum(label is not None for label in given)
     right = sum(label == classes[truth] for label, truth in zip(given, frames.truths, strict=True))
@@ -110,7 +111,7 @@ def _frames(
         source=source,
         frames={name: int((frames.truths == index).sum()) for index, name in enumerate(classes)},
         fields=len(rows),
-        figures=figures(frames.probabilities, frames.truths, frames.names, classes, decision),
+        figures=figures(frames.probabilities, frames.truths, [group[name] for name in frames.names], classes, decision),
         confusion=counts(frames.truths, predict(frames.probabilities, classes, decision), classes),
         coverage=share(answered, len(given)),
         answered=share(right, answered) if answered else None,

@@ -67,10 +67,12 @@ def print_evaluation(evaluation: Evaluation, run: Path) -> None:
     console = Console(highlight=False)
     classes = read_run(run).classes
     table = Table("figure, % (95 % interval)", *(f"{each.part}, {each.images} images" for each in evaluation.measured))
-    for name in evaluation.measured[0].figures:
+    for name in dict.fromkeys(name for each in evaluation.measured for name in each.figures):
         cells = [
             f"{100 * figure.value:.2f} ({100 * (figure.low or 0):.1f} to {100 * (figure.high or 0):.1f})"
-            for figure in (each.figures[name] for each in evaluation.measured)
+            if figure
+            else "–"  # a part without images of a class
+            for figure in (each.figures.get(name) for each in evaluation.measured)
         ]
         table.add_row(name, *cells)
     console.print(table)
