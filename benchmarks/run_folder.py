@@ -123,13 +123,16 @@ def read_history(folder: Path) -> list[Epoch]:
         raise TrainingError(f"{path} does not fit this version ({error.errors()[0]['msg']}); train again") from error
 
 
-def read_record(path: Path, kind: type[RecordT]) -> RecordT:
-    """Return a record of a run folder; raises TrainingError when it is missing or of another form."""
+def read_record(path: Path, kind: type[RecordT], again: str = "train again") -> RecordT:
+    """Return a record of a run folder; raises TrainingError when it is missing or of another form.
+
+    again: how it is made.
+    """
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise TrainingError(
-            f"{path} can't be read ({error.strerror}); name the folder of a finished leukoscope train run"
+            f"{path} can't be read ({error.strerror}); name the folder of a finished leukoscope train run, or {again}"
         ) from error
     except ValidationError as error:
-        raise TrainingError(f"{path} does not fit this version ({error.errors()[0]['msg']}); train again") from error
+        raise TrainingError(f"{path} does not fit this version ({error.errors()[0]['msg']}); {again}") from error

@@ -135,12 +135,14 @@ def _export(
     show: "Show",
 ) -> Manifest:
     """Make and write one bundle, say on a line what the gate found, and return its manifest."""
-    from export.export import make_bundle
+    from export.export import bundle_name, make_bundle
 
+    path = output / f"{bundle_name(run, model_format, precision)}.leuko"
+    if path.exists() and not replace:
+        raise ExportError(f"{path} exists; say --replace, or give another folder with --output")
     bundle = make_bundle(run, model_format, precision, also, show)
     gate, manifest = bundle.manifest.gate, bundle.manifest
     float_layers = manifest.calibration.float_layers if manifest.calibration else ()
-    path = output / f"{manifest.name}.leuko"
     output.mkdir(parents=True, exist_ok=True)
     write_bundle(path, bundle, replace=replace)
     verdict = "certified" if gate.certified else "NOT certified"

@@ -22,7 +22,6 @@ from edge_app.errors import ExportError
 from edge_app.judging import Decision, confidence, softmax
 from edge_app.manifest import (
     FORMAT_VERSION,
-    Calibration,
     DataSource,
     Format,
     Gate,
@@ -138,11 +137,18 @@ def open_run(
         record,
         read_record(folder / "dataset.json", DatasetManifest),
         dataset or Path(record.dataset_path),
-        read_record(folder / "evaluation.json", Evaluation),
+        read_record(folder / "evaluation.json", Evaluation, f"make it with leukoscope evaluate {folder}"),
         calibration_images,
         seed,
         target,
     )
+
+
+def bundle_name(run: Run, format: Format, precision: Precision) -> str:  # noqa: A002
+    """Return what the bundle of a run in a format and precision is called; only integers of ONNX have a target."""
+    name = f"{run.record.model}-{run.record.split}-{format}-{precision}"
+    suited = (format, precision) == ("onnx", "int8") and run.target != "portable"
+    return f"{name}-{run.target}" if suited else name
 
 
 def make_bundle(
@@ -189,7 +195,7 @@ def make_bundle(
     )
     manifest = Manifest(
         format_version=FORMAT_VERSION,
-        name=_name(record, format, precision, calibration),
+        name=bundle_name(run, format, precision),
         model=record.model,
         task=record.task,
         format=format,
@@ -275,12 +281,6 @@ def _judge(
     min_confidence = fit_min_confidence(softmax(found, decision.temperature), truths, classes, decision)
     gate = compare(run.source["val"], found, truths, classes, decision, min_confidence)
     return _Judged(attempt, runtime.infer, {"val": found}, gate, min_confidence)
-
-
-def _name(record: RunRecord, format: Format, precision: Precision, calibration: Calibration | None) -> str:  # noqa: A002
-    name = f"{record.model}-{record.split}-{format}-{precision}"
-    target = calibration.target if calibration else None
-    return name if target in (None, "portable") else f"{name}-{target}"
 
 
 def _measure(run: Run, part: str, logits: Logits) -> Measured:

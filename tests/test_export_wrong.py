@@ -1,4 +1,3 @@
-import resource
 import shutil
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from benchmarks.dataset import DatasetManifest
 from benchmarks.run_folder import read_record
 from edge_app.cli import leukoscope
 from edge_app.errors import ExportError, LeukoscopeError, TrainingError
+from tests.full_disk import small_files
 
 
 @pytest.fixture
@@ -32,6 +32,27 @@ def check_one_sentence(result: Result, kind: type[LeukoscopeError], words: str, 
 def test_a_run_without_one_of_its_files_is_one_sentence(run: Path, tmp_path: Path, missing: str) -> None:
     (run / missing).unlink()
     check_one_sentence(export(run, tmp_path / "out"), TrainingError, missing, tmp_path / "out")
+
+
+@pytest.mark.parametrize("text", [None, "{}"])
+def test_a_run_that_was_not_evaluated_by_this_version_is_not_to_be_trained_again(
+    run: Path, tmp_path: Path, text: str | None
+) -> None:
+    (run / "evaluation.json").unlink()
+    if text:
+        (run / "evaluation.json").write_text(text)
+    words = f"make it with leukoscope evaluate {run}"
+    check_one_sentence(export(run, tmp_path / "out"), TrainingError, words, tmp_path / "out")
+
+
+def test_a_bundle_that_is_there_is_told_before_another_is_made(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out" / "yolo11n-scene-onnx-fp32.leuko").mkdir(parents=True)
+    monkeypatch.delattr("export.export.load_part")  # nothing can be made
+    result = export(run, tmp_path / "out")
+    assert isinstance(result.exception, ExportError), result.output
+    assert "say --replace" in str(result.exception)
 
 
 def test_weights_that_are_cut_short_are_one_sentence(run: Path, tmp_path: Path) -> None:
@@ -61,12 +82,8 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_leaves_nothing(
     """A limit on the size of files, on a temporary folder of its own."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
+    with small_files(100_000):
         result = export(tiny_run, tmp_path / "out", model_format, precision)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert isinstance(result.exception, ExportError), result.output
     assert result.exception.exit_code == 10
     assert not list((tmp_path / "temporary").iterdir())

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -89,6 +90,21 @@ def test_a_folder_that_can_not_be_written_is_one_sentence_before_anything_is_tra
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TrainingError, match="give --output a folder of yours"):
         train(tiny_dataset, tmp_path / "file" / "run", load_recipe("yolo11n-scratch"))
+
+
+def test_a_disk_that_takes_no_more_is_one_sentence(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("train.yolo.YoloFit.run", full)
+    run = tmp_path / "run"
+    words = r"No space left on device.*make room there, then go on with --resume"
+    with pytest.raises(TrainingError, match=words):
+        train(tiny_dataset, run, load_recipe("yolo11n-scratch"))
+    with pytest.raises(TrainingError, match=words):
+        resume(run)
 
 
 def test_without_network_pretrained_weights_are_one_sentence_and_nothing_half_made(

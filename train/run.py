@@ -6,6 +6,8 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,12 +67,13 @@ def train(
         raise TrainingError(f"{output} can't be written ({error.strerror}); give --output a folder of yours") from error
     job = Job(dataset, manifest, output, weights, device)
     fit = _fit(job, recipe)
-    output.mkdir(parents=True)
-    replace_file(output / "recipe.json", recipe.model_dump_json(indent=1).encode())
-    replace_file(output / "dataset.json", manifest.model_dump_json(indent=1).encode())
     start = Start(model=fit.started_from, dataset=str(dataset), weights=str(weights.resolve()) if weights else None)
-    replace_file(output / "start.json", start.model_dump_json(indent=1).encode())
-    return _finish(job, recipe, fit, start)
+    with _in_words(output):
+        output.mkdir(parents=True)
+        replace_file(output / "recipe.json", recipe.model_dump_json(indent=1).encode())
+        replace_file(output / "dataset.json", manifest.model_dump_json(indent=1).encode())
+        replace_file(output / "start.json", start.model_dump_json(indent=1).encode())
+        return _finish(job, recipe, fit, start)
 
 
 def resume(output: Path, *, epochs: int | None = None, device: str = "cpu") -> RunRecord:
@@ -94,9 +97,20 @@ def resume(output: Path, *, epochs: int | None = None, device: str = "cpu") -> R
     fit = _fit(job, recipe)
     resumption = Resumption(after_epoch=len(History(output).epochs), epochs=recipe.epochs)
     start = start.replace(resumed=(*start.resumed, resumption))
-    replace_file(output / "recipe.json", recipe.model_dump_json(indent=1).encode())
-    replace_file(output / "start.json", start.model_dump_json(indent=1).encode())
-    return _finish(job, recipe, fit, start)
+    with _in_words(output):
+        replace_file(output / "recipe.json", recipe.model_dump_json(indent=1).encode())
+        replace_file(output / "start.json", start.model_dump_json(indent=1).encode())
+        return _finish(job, recipe, fit, start)
+
+
+@contextmanager
+def _in_words(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{output} can't be written ({error.strerror or error}); make room there, then go on with --resume"
+        ) from error
 
 
 def _fit(job: Job, recipe: YoloRecipe | KerasRecipe) -> Fit:
