@@ -142,3 +142,9 @@ def test_small_classes_are_shown_more_often_as_balance_asks() -> None:
     assert np.array_equal(shown(labels, 0), np.arange(15))
     assert np.bincount(labels[shown(labels, 1)]).tolist() == [12, 12]
     assert np.bincount(labels[shown(labels, 0.5)]).tolist() == [12, 6]
+
+
+def test_random_weights_and_weights_of_a_file_are_not_asked_for_at_once() -> None:
+    result = CliRunner().invoke(leukoscope, ["train", "yolo11n", "--from-scratch", "--weights", "w.pt"])
+    assert result.exit_code == 2
+    assert "leave it out, or --weights" in result.output

@@ -30,7 +30,11 @@ from train.run import resume, train
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, the number of a GPU, or several as in 0,1.")
 @click.option(
-    "--resume", "resuming", is_flag=True, help="Go on with a run that was cut off; --epochs may end it sooner or later."
+    "--resume",
+    "resuming",
+    is_flag=True,
+    help="Go on with a run that was cut off, by its own recipe, data set and weights whatever else is given; --epochs "
+    "may end it sooner or later.",
 )
 @click.option("--show-recipe", is_flag=True, help="Print the resolved recipe and stop.")
 def command(
@@ -53,6 +57,8 @@ def command(
 
     Keras trains on tensorflow where that is installed, else on torch; KERAS_BACKEND chooses.
     """
+    if from_scratch and weights:
+        raise click.UsageError("--from-scratch starts from random weights; leave it out, or --weights")
     if from_scratch and not recipe_name.endswith("-scratch"):
         recipe_name = f"{recipe_name}-scratch"
     folder = output or Path("runs", recipe_name)
