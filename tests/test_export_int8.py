@@ -12,10 +12,12 @@ from click.testing import CliRunner
 from benchmarks.graphs import executed_operations
 from edge_app.bundle import open_bundle
 from edge_app.cli import leukoscope
-from edge_app.manifest import Format
-from edge_app.runtimes import Model, model_of
+from edge_app.manifest import Format, Precision
+from edge_app.runtimes import Logits, Model, load_model, model_of
+from export import openvino_int8
 from export.bias_correction import Means, Node, Run, Tensor, Values, correct
 from export.export import CONVERTERS, make_bundle, open_run
+from export.gate import run_all
 from export.layer_noise import noise_to_signal, worst_first
 from export.quantising import Task, attempts
 from tests.conftest import FORMATS
@@ -106,6 +108,21 @@ def test_what_misses_the_gate_is_tried_again_with_its_worst_layers_in_float(
         operations = executed_operations(model)
         heavy = [each.type for each in operations if any(name in each.kind.upper() for name in HEAVY)]
         assert sum(kind.lower() in ("float", "float32", "f32", "bf16") for kind in heavy) == count, operations
+
+
+def test_the_logits_of_openvinos_int8_are_the_float_ones_on_average() -> None:
+    network = tiny("ResNet50")
+    images = pictures(8, network.size)
+    plain = _plain(network.network, "openvino", network.size)
+    files = openvino_int8.quantise(network.network, plain, images, target="portable")
+
+    def logits_of(precision: Precision, contents: tuple[bytes, ...]) -> Logits:
+        model = Model("openvino", precision, 2, network.size, network.size, *contents)
+        return run_all(load_model(model).infer, images)
+
+    float_logits, logits = logits_of("fp32", plain), logits_of("int8", files)
+    assert logits.mean(axis=0) == pytest.approx(float_logits.mean(axis=0), abs=1e-4)
+    assert not np.allclose(logits, float_logits, atol=1e-4)  # it is int8
 
 
 @pytest.mark.parametrize("model_format", ["onnx", "tflite"])
