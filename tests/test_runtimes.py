@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from ai_edge_litert import interpreter
 
 from edge_app.bundle import assemble, check_golden
 from edge_app.errors import InferenceError, MemberError
@@ -284,7 +285,6 @@ def test_openvino_computes_no_float_model_in_less_than_its_bundle_has(folder: Pa
 def test_stderr_is_where_it_was_after_a_model_was_loaded_beside_a_picture_that_was_decoded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
     decode, decoding, go_on = cv2.imdecode, threading.Event(), threading.Event()
     picture = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
     reader = threading.Thread(target=decode_image, args=(picture, "x"))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ from edge_app.errors import TrainingError
 from edge_app.preprocessing import Preprocessing
 from train.dataset import build_dataset
 from train.recipe import load_recipe
-from train.run import train
+from train.run import resume, train
 
 PLAIN = ("--set", "small_epochs=0", "--set", "augmentation.recapture=none", "--batch", "2")
 
@@ -92,6 +93,22 @@ def test_a_killed_run_ends_as_an_unbroken_one(few: Path, tmp_path: Path) -> None
         assert resumed.learning_rate == unbroken.learning_rate
         assert resumed.train_loss == pytest.approx(unbroken.train_loss, rel=0.01)
         assert resumed.val_loss == pytest.approx(unbroken.val_loss, rel=0.01)
+
+
+# Keras' tensorflow variables don't know numpy's newest keyword
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+def test_a_disk_that_is_full_after_an_epoch_is_one_sentence_and_the_run_can_go_on(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe(
+        "resnet50-scratch", epochs=1, small_epochs=0, size=75, batch=2, augmentation={"recapture": None}
+    )
+    with monkeypatch.context() as full:
+        full.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
+        with pytest.raises(TrainingError, match=r"No space left on device.*then go on with --resume"):
+            train(few, tmp_path / "run", recipe)
+    assert not list((tmp_path / "run" / "keras").iterdir())
+    assert resume(tmp_path / "run").epochs_run == 1
 
 
 def test_a_run_killed_before_its_first_epoch_is_begun_anew(few: Path, tmp_path: Path) -> None:

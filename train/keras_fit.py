@@ -4,8 +4,10 @@ history.csv is what counts: its last epoch names the file of weights and optimiz
 losses give the learning rate, the best epoch and the end. Files are written before the line that names them.
 """
 
+import errno
 import math
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -28,6 +30,8 @@ from train.schedule import best_epoch, has_ended, learning_rate
 from train.weights import fetch_keras, load_keras_weights
 
 keras = import_keras()
+
+LARGEST_OVERHEAD = 1.1  # of a file of weights beside its float32 numbers
 
 
 class KerasFit:
@@ -134,6 +138,10 @@ class KerasFit:
         path = self._file(epoch.epoch)
         path.parent.mkdir(exist_ok=True)
         partial = path.with_name("partial.weights.h5")
+        # Where a disk fills while it writes, HDF5 ends the process with a segmentation fault.
+        numbers = sum(math.prod(each.shape) for each in self.network.variables + self.network.optimizer.variables)
+        if shutil.disk_usage(path.parent).free < LARGEST_OVERHEAD * 4 * numbers:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.network.save_weights(partial)
         partial.replace(path)
         self.history.append(epoch)

@@ -1,5 +1,6 @@
 """A training run: from a built data set and a recipe to a run folder (its layout is in `benchmarks.run_folder`)."""
 
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from train.recipe import KerasRecipe, YoloRecipe, parse_recipe
 
 # framework → the file that it writes, and the libraries whose versions count
 WEIGHTS_FILES: dict[Framework, WeightsFile] = {"ultralytics": "weights.pt", "keras": "model.keras"}
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 LIBRARIES = {"ultralytics": ("numpy", "torch", "torchvision", "ultralytics"), "keras": ("numpy", "keras")}
 
 
@@ -108,8 +110,10 @@ def _in_words(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
         raise TrainingError(
-            f"{output} can't be written ({error.strerror or error}); make room there, then go on with --resume"
+            f"{output} can't be written ({os.strerror(error.errno)}); make room there, then go on with --resume"
         ) from error
 
 
