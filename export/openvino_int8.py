@@ -40,37 +40,20 @@ def quantise(
     quantiles or the extremes differs from network to network: the model whose logits are nearer to the float ones on
     the calibration images is returned.
     """
-    import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    logging.getLogger("nncf").setLevel(logging.ERROR)
     ways = RangeEstimatorParametersSet.MEAN_QUANTILE, RangeEstimatorParametersSet.MINMAX
-    model = _read(plain)
-    wanted = _logits(model, calibration)
+    wanted = _logits(_read(plain), calibration)
     found: dict[float, Any] = {}
+
+    def telling(done: int) -> Callable[[float], None]:
+        return lambda share: on_progress((done + share) / len(ways))
+
     for number, ranges in enumerate(ways):
-
-        def batches(number: int = number) -> Iterator[Image]:
-            for index, image in enumerate(calibration):
-                on_progress((number + index / len(calibration)) / len(ways))
-                yield np.ascontiguousarray(image[np.newaxis])
-
-        with redirect_stdout(StringIO()):  # NNCF has bars of its own
-            quantised = nncf.quantize(
-                _read(plain),
-                nncf.Dataset(_Iterable(batches)),
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=len(calibration),
-                fast_bias_correction=False,
-                model_type=nncf.ModelType.TRANSFORMER,
-                advanced_parameters=nncf.AdvancedQuantizationParameters(
-                    overflow_fix=nncf.OverflowFix.ENABLE, activations_range_estimator_params=ranges
-                ),
-                ignored_scope=nncf.IgnoredScope(names=sorted(float_layers)) if float_layers else None,
-            )
-        lacking = wanted - _logits(quantised, calibration)
-        _add_to_logits(quantised, lacking.mean(axis=0, keepdims=True))
-        found[float(lacking.std(axis=0).mean())] = quantised
+        model = _quantised(plain, calibration, ranges, float_layers, telling(number))
+        lacking = wanted - _logits(model, calibration)
+        _add_to_logits(model, lacking.mean(axis=0, keepdims=True))
+        found[float(lacking.std(axis=0).mean())] = model
     return files_of(found[min(found)])
 
 
@@ -85,6 +68,37 @@ def layer_errors(plain: tuple[bytes, ...], quantised: tuple[bytes, ...], images:
     ]
     signals, found = (_outputs(model, names, images) for model in models)
     return list(zip(names, noise_to_signal(signals, found), strict=True))
+
+
+def _quantised(
+    plain: tuple[bytes, ...],
+    calibration: Image,
+    ranges: Any,
+    float_layers: Collection[str],
+    on_progress: Callable[[float], None],
+) -> Any:
+    """Return NNCF's int8 model; ranges: how those of activations follow from what was seen."""
+    import nncf
+
+    def batches() -> Iterator[Image]:
+        for index, image in enumerate(calibration):
+            on_progress(index / len(calibration))
+            yield np.ascontiguousarray(image[np.newaxis])
+
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    with redirect_stdout(StringIO()):  # NNCF has bars of its own
+        return nncf.quantize(
+            _read(plain),
+            nncf.Dataset(_Iterable(batches)),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(calibration),
+            fast_bias_correction=False,
+            model_type=nncf.ModelType.TRANSFORMER,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=nncf.OverflowFix.ENABLE, activations_range_estimator_params=ranges
+            ),
+            ignored_scope=nncf.IgnoredScope(names=sorted(float_layers)) if float_layers else None,
+        )
 
 
 def _logits(model: Any, images: Image) -> Values:
