@@ -50,6 +50,7 @@ CapabilityBoundingSet={capabilities}
 AmbientCapabilities={capabilities}
 ProtectSystem=strict
 ProtectHome={protect_home}
+PrivateMounts=yes
 PrivateTmp={private_tmp}
 ReadWritePaths={writable}
 {devices}
