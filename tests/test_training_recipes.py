@@ -120,6 +120,11 @@ def test_colours_change_and_black_stays_black(image: Image) -> None:
     assert not changed[~image.any(axis=2)].any()
 
 
+def test_an_image_without_a_cell_stays_black() -> None:
+    asked = Augmentation(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.05)
+    assert not augment(np.zeros((32, 32, 3), np.uint8), asked, np.random.default_rng(1)).any()
+
+
 def test_borders_are_black_or_mirrored(image: Image) -> None:
     image[:] = 200
     black, mirrored = (

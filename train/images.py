@@ -63,14 +63,18 @@ def _coloured(image: Image, augmentation: Augmentation, generator: np.random.Gen
     hue = generator.uniform(-augmentation.hue, augmentation.hue)
     if not any((*limits, augmentation.hue)):
         return image
-    stained = image.any(axis=2, keepdims=True)
-    pixels = image.astype(np.float32) * brightness
-    mean = (pixels * stained).sum() / max(1, 3 * int(stained.sum()))
+    stained = (image[..., 0] | image[..., 1] | image[..., 2]) > 0
+    if not stained.any():
+        return image
+    pixels = image[stained][np.newaxis].astype(np.float32) * brightness  # the rest is black and most of an image
+    mean = pixels.mean()
     pixels = (pixels - mean) * contrast + mean
     hsv = cv2.cvtColor(np.clip(pixels, 0, 255) / np.float32(255), cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0] + 360 * hue) % 360
     hsv[..., 1] = np.clip(hsv[..., 1] * saturation, 0, 1)
-    return np.asarray(np.rint(255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)) * stained, np.uint8)
+    changed = np.zeros_like(image)
+    changed[stained] = np.rint(255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))[0]
+    return changed
 
 
 def _warped(image: Image, augmentation: Augmentation, generator: np.random.Generator) -> Image:
