@@ -16,6 +16,7 @@ from export.networks import Network
 from export.openvino import files_of
 
 LAYERS = ("Convolution", "GroupConvolution", "MatMul")
+SMOOTHING = 0.5  # share of channels' differences that goes from a convolution's input to its weights
 
 
 def quantise(
@@ -36,9 +37,10 @@ def quantise(
     int8 layers one after the other, as `export.bias_correction` does, which says why that matters here. Weights use
     half of their range, so that sums of products don't overflow where instructions add them up in 16 bits, as was
     seen on a processor with VNNI, too. NNCF's way with transformers serves here for what it leaves in float, the sums
-    of residual connections, and for smoothing the inputs of matrix products. Whether the ranges are better means of
-    quantiles or the extremes differs from network to network: the model whose logits are nearer to the float ones on
-    the calibration images is returned.
+    of residual connections, and for its smoothing (SmoothQuant, Xiao et al. 2023, arXiv 2211.10438): where channels of
+    an input differ too much for the one scale that they share, weights take over a part of it. Whether the ranges are
+    better means of quantiles or the extremes differs from network to network: the model whose logits are nearer to the
+    float ones on the calibration images is returned.
     """
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
@@ -95,7 +97,9 @@ def _quantised(
             fast_bias_correction=False,
             model_type=nncf.ModelType.TRANSFORMER,
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=nncf.OverflowFix.ENABLE, activations_range_estimator_params=ranges
+                overflow_fix=nncf.OverflowFix.ENABLE,
+                activations_range_estimator_params=ranges,
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=SMOOTHING),
             ),
             ignored_scope=nncf.IgnoredScope(names=sorted(float_layers)) if float_layers else None,
         )

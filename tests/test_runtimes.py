@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ from edge_app.errors import InferenceError, MemberError
 from edge_app.images import decode_image
 from edge_app.manifest import Format, Precision
 from edge_app.runtimes import LIBRARIES, Executed, Model, executed_precision, load, load_model
+from edge_app.runtimes.openvino import precision_hint
 from tests import tiny_models
 from tests.bundles import tiny_manifest, tiny_members
 from tests.tiny_models import CLASSES, HEIGHT, WIDTH, logits, onnx_model, pictures
@@ -123,6 +125,18 @@ def test_mixed_precision_is_not_hidden() -> None:
     assert executed_precision(["f32", "u8", "i8"]) == "2×int8 + 1×fp32"
     assert executed_precision(["bf16", "bf16"]) == "bf16"
     assert executed_precision([]) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("machine", "able", "hint"),
+    [("x86_64", ["FP32", "BF16", "FP16"], "f32"), ("aarch64", ["FP32", "FP16"], "f16"), ("aarch64", ["FP32"], "f32")],
+)
+def test_openvino_halves_floats_on_arm_only(
+    monkeypatch: pytest.MonkeyPatch, machine: str, able: list[str], hint: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    core = SimpleNamespace(get_property=lambda *_: able)
+    assert [precision_hint(core, precision) for precision in ("fp32", "fp16", "int8")] == ["f32", hint, hint]
 
 
 def test_litert_uses_xnnpack(folder: Path) -> None:
