@@ -16,7 +16,8 @@ from export.networks import Network
 from export.openvino import files_of
 
 LAYERS = ("Convolution", "GroupConvolution", "MatMul")
-SMOOTHING = 0.5  # share of channels' differences that goes from a convolution's input to its weights
+NO_SMOOTHING, SMOOTHING = -1, 0.5  # of convolutions: the share that weights take over, below 0 nothing at all
+NEAR = 0.03  # of the logits' spread: a model that is off by less is not tried another way
 
 
 def quantise(
@@ -37,25 +38,28 @@ def quantise(
     int8 layers one after the other, as `export.bias_correction` does, which says why that matters here. Weights use
     half of their range, so that sums of products don't overflow where instructions add them up in 16 bits, as was
     seen on a processor with VNNI, too. NNCF's way with transformers serves here for what it leaves in float, the sums
-    of residual connections, and for its smoothing (SmoothQuant, Xiao et al. 2023, arXiv 2211.10438): where channels of
-    an input differ too much for the one scale that they share, weights take over a part of it. Whether the ranges are
-    better means of quantiles or the extremes differs from network to network: the model whose logits are nearer to the
-    float ones on the calibration images is returned.
+    of residual connections. What suits one network spoils another: ranges that are means of quantiles or the extremes,
+    and SmoothQuant (Xiao et al. 2023, arXiv 2211.10438) of convolutions, where weights take over a part of what the
+    channels of an input differ by. The model whose logits are nearest to the float ones on the calibration images is
+    returned; one that is `NEAR` ends it.
     """
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet as Ranges
 
-    ways = RangeEstimatorParametersSet.MEAN_QUANTILE, RangeEstimatorParametersSet.MINMAX
+    ways = (Ranges.MINMAX, NO_SMOOTHING), (Ranges.MEAN_QUANTILE, NO_SMOOTHING), (Ranges.MINMAX, SMOOTHING)
     wanted = _logits(_read(plain), calibration)
     found: dict[float, Any] = {}
 
     def telling(done: int) -> Callable[[float], None]:
         return lambda share: on_progress((done + share) / len(ways))
 
-    for number, ranges in enumerate(ways):
-        model = _quantised(plain, calibration, ranges, float_layers, telling(number))
+    for number, (ranges, smoothing) in enumerate(ways):
+        model = _quantised(plain, calibration, ranges, smoothing, float_layers, telling(number))
         lacking = wanted - _logits(model, calibration)
         _add_to_logits(model, lacking.mean(axis=0, keepdims=True))
-        found[float(lacking.std(axis=0).mean())] = model
+        noise = float((lacking.std(axis=0) / wanted.std(axis=0)).mean())
+        found[noise] = model
+        if noise < NEAR:
+            break
     return files_of(found[min(found)])
 
 
@@ -76,10 +80,11 @@ def _quantised(
     plain: tuple[bytes, ...],
     calibration: Image,
     ranges: Any,
+    smoothing: float,
     float_layers: Collection[str],
     on_progress: Callable[[float], None],
 ) -> Any:
-    """Return NNCF's int8 model; ranges: how those of activations follow from what was seen."""
+    """Return NNCF's int8 model; ranges: how those of activations follow from what was seen; smoothing: see above."""
     import nncf
 
     def batches() -> Iterator[Image]:
@@ -99,7 +104,7 @@ def _quantised(
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=nncf.OverflowFix.ENABLE,
                 activations_range_estimator_params=ranges,
-                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=SMOOTHING),
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=smoothing),
             ),
             ignored_scope=nncf.IgnoredScope(names=sorted(float_layers)) if float_layers else None,
         )

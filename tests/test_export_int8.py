@@ -82,6 +82,7 @@ def test_what_misses_the_gate_is_tried_again_with_its_worst_layers_in_float(
 
     monkeypatch.setattr("export.quantising.FLOAT_LAYERS", (2,))
     monkeypatch.setattr("export.quantising.NEAR", 1.0)  # the first number of images will do
+    monkeypatch.setattr("export.openvino_int8.NEAR", 1.0)  # and the first way
     network = tiny("ResNet50")
     images = pictures(8, network.size)
     files = calibration_set(tiny_dataset, read_dataset(tiny_dataset), 8).files
