@@ -186,6 +186,19 @@ def test_switching_an_automatic_off_locks_what_it_had_found(sensor: Sensor) -> N
         assert [next(frames) for _ in range(5)][-1].settings["exposure_us"] == 321
 
 
+def test_a_control_may_appear_when_another_is_set(sensor: Sensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = sensor.controls
+
+    def controls() -> tuple[Control, ...]:
+        return tuple(each for each in whole() if each.name != "exposure_us" or not sensor.values["auto_exposure"])
+
+    monkeypatch.setattr(sensor, "controls", controls)
+    with live(sensor) as camera:
+        next(iter(camera))
+        camera.set_control("auto_exposure", False)
+        assert value(camera, "exposure_us") == 123
+
+
 def test_a_value_from_before_its_automatic_was_on_is_not_set_again(sensor: Sensor) -> None:
     events: list[str] = []
     with live(sensor, events) as camera:

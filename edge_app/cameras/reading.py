@@ -176,7 +176,8 @@ class LiveCamera(Camera):
             for control in after.values():
                 if control.governed_by:
                     self._wanted.pop(control.name, None)
-                elif before[control.name].governed_by == name:  # what the automatic had found is locked with it
+                elif control.name in before and before[control.name].governed_by == name:
+                    # what the automatic had found is locked with it
                     self._wanted[control.name] = control.value
         return after[name]
 
