@@ -20,6 +20,8 @@ MODULES: dict[Format, str] = {
     "onnx": "export.onnx_int8",
     "openvino": "export.openvino_int8",
 }
+# calibrated on all images, on half of them, on a quarter; OpenVINO's quantiser has three ways to the ranges instead
+PARTS: dict[Format, tuple[int, ...]] = {"tflite": (1, 2, 4), "onnx": (1, 2, 4), "openvino": (1,)}
 NEAR = 0.002  # mean difference of a probability below which other numbers of images are not tried
 FLOAT_LAYERS = (1, 2, 4, 8)  # so many are left in float in turn
 
@@ -72,7 +74,7 @@ def attempts(task: Task, on_progress: Progress) -> Iterator[Attempt]:
 
 
 def _nearest(task: Task, on_progress: Progress) -> tuple[tuple[bytes, ...], CalibrationSet]:
-    """Return the model that is nearest to its source of those calibrated on all images, on half and on a quarter.
+    """Return the model that is nearest to its source of those calibrated on all images and on `PARTS` of them.
 
     More images widen the ranges by their outliers, fewer miss values: which is better differs from network to network.
     What is compared are probabilities on all the calibration images, which are training images; the gate sees others.
@@ -82,11 +84,13 @@ def _nearest(task: Task, on_progress: Progress) -> tuple[tuple[bytes, ...], Cali
     height, width = everything.images.shape[1:3]
     wanted = softmax(task.source, task.temperature)
     found: dict[float, tuple[tuple[bytes, ...], CalibrationSet]] = {}
-    for share in (1, 2, 4):
-        used = everything.first(max(1, len(everything.files) // share))
+    for part in PARTS[task.format]:
+        used = everything.first(max(1, len(everything.files) // part))
         contents = _quantise(task, used, (), f"{len(used.files)} images", on_progress)
         runtime = load_model(Model(task.format, "int8", task.classes, height, width, *contents))
-        logits = run_all(runtime.infer, everything.images, lambda part: on_progress("holding against the source", part))
+        logits = run_all(
+            runtime.infer, everything.images, lambda share: on_progress("holding against the source", share)
+        )
         difference = float(np.abs(softmax(logits, task.temperature) - wanted).mean())
         found[difference] = contents, used
         if difference < NEAR:
