@@ -56,9 +56,9 @@ def quantise(
         model = _quantised(plain, calibration, ranges, smoothing, float_layers, telling(number))
         lacking = wanted - _logits(model, calibration)
         _add_to_logits(model, lacking.mean(axis=0, keepdims=True))
-        noise = float((lacking.std(axis=0) / wanted.std(axis=0)).mean())
+        noise = float(lacking.std(axis=0).mean())
         found[noise] = model
-        if noise < NEAR:
+        if noise <= NEAR * wanted.std(axis=0).mean():  # of one image both are 0
             break
     return files_of(found[min(found)])
 
