@@ -80,6 +80,11 @@ class Gate(Frozen):
     source_ece: Share | None = None
     beside: Beside | None = None
 
+    @property
+    def accuracy_change(self) -> float:
+        """The bundle's accuracy less its source's, in percentage points."""
+        return 0 - 100 * self.accuracy_drop
+
 
 class Calibration(Frozen):
     """Which training images set the ranges of a quantised model, and how it was quantised.

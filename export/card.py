@@ -63,7 +63,7 @@ Test part, source model; rows are the truth:
 
 ## Against its source model
 On {gate.images} validation images, by the code that runs on the device: same label on {100 * gate.agreement:.2f} %,
-accuracy {100 * gate.accuracy_drop:+.2f} points lower, largest probability difference
+accuracy {gate.accuracy_change:+.2f} points, largest probability difference
 {gate.largest_probability_difference:.3f}. {"Certified." if gate.certified else "**Not certified.**"} {calibrated}
 Recall {recalls}.
 No label, as the model is not sure enough: {abstained}.

@@ -149,7 +149,7 @@ def _export(
     left = f", in float: {', '.join(float_layers)}" if float_layers else ""
     click.echo(
         f"{path}: {_size(manifest):,} bytes, {verdict}, same label as its source on {gate.agreement:.2%} of "
-        f"{gate.images} validation images, accuracy {100 * gate.accuracy_drop:+.2f} points lower, probabilities at "
+        f"{gate.images} validation images, accuracy {gate.accuracy_change:+.2f} points, probabilities at "
         f"most {gate.largest_probability_difference:.3f} apart{left}"
     )
     return manifest
@@ -161,7 +161,7 @@ def _print_table(made: list[Manifest]) -> None:
     from rich.table import Table
 
     table = Table(
-        "bundle", "certified", "agreement %", "accuracy lower by", "MB", "of fp32", "p50 ms", "fp32's", box=None
+        "bundle", "certified", "agreement %", "accuracy, points", "MB", "of fp32", "p50 ms", "fp32's", box=None
     )
     for manifest in made:
         gate, beside = manifest.gate, manifest.gate.beside
@@ -169,7 +169,7 @@ def _print_table(made: list[Manifest]) -> None:
             manifest.name,
             "yes" if gate.certified else "NO",
             f"{100 * gate.agreement:.2f}",
-            f"{100 * gate.accuracy_drop:+.2f}",
+            f"{gate.accuracy_change:+.2f}",
             f"{_size(manifest) / 1e6:.1f}",
             *(
                 (f"{beside.model_bytes / beside.fp32_bytes:.0%}", f"{beside.p50_ms:.1f}", f"{beside.fp32_p50_ms:.1f}")

@@ -14,9 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_app import errors
+from edge_app.bundle import write_bundle
 from edge_app.cli import COMMANDS, leukoscope
 from edge_app.judging import REASONS
+from tests.bundles import tiny_bundle
 from tests.conftest import draw_cells
+from tests.tiny_models import onnx_model
 
 KEYS = {
     "source",
@@ -81,6 +84,19 @@ def test_a_line_for_a_person_says_label_cells_focus_and_times() -> None:
     assert "Cancer" in result.stdout
     assert "cells" in result.stdout
     assert "infer" in result.stdout
+
+
+@pytest.mark.parametrize(("drop", "said"), [(0.0067, "-0.67"), (-0.0158, "+1.58"), (0.0, "+0.00")])
+def test_a_model_that_is_not_certified_is_used_with_a_warning_of_how_it_differs(
+    tmp_path: Path, drop: float, said: str
+) -> None:
+    gate = tiny_bundle().manifest.gate.replace(certified=False, accuracy_drop=drop)
+    write_bundle(tmp_path / "x.leuko", tiny_bundle(onnx_model(), gate=gate))
+    result = call("classify", DEMO / "healthy-1.jpg", "--bundle", tmp_path / "x.leuko")
+    assert result.exit_code == 0, result.output
+    assert f"is not certified: it agrees with its source model on 99.8% of 500 images (accuracy {said} points)" in (
+        result.stderr
+    )
 
 
 def test_an_image_whose_name_is_no_text_is_judged_too(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def _facts(bundle: Bundle) -> dict[str, str]:
         "size": f"{len(bundle.read(manifest.model_file)) / 1e6:.2f} MB the model, "
         f"{sum(map(len, bundle.files.values())) / 1e6:.2f} MB in all",
         "certified": f"{'yes' if gate.certified else 'NO'}: same label as the source model on {gate.agreement:.2%} of "
-        f"{gate.images} validation images, accuracy {100 * -gate.accuracy_drop:+.2f} points, probabilities at most "
+        f"{gate.images} validation images, accuracy {gate.accuracy_change:+.2f} points, probabilities at most "
         f"{gate.largest_probability_difference:.3f} apart",
         "not sure of": ", ".join(f"{share:.1%} of {name}" for name, share in gate.abstained.items()),
         "decision": f"{rule}; temperature {decision.temperature:g}",

@@ -44,8 +44,8 @@ def warn_if_uncertified(classifier: Classifier) -> None:
     if not gate.certified:
         click.echo(
             f"warning: {classifier.manifest.name} is not certified: it agrees with its source model on "
-            f"{gate.agreement:.1%} of {gate.images} images, and its accuracy is {100 * gate.accuracy_drop:.1f} points "
-            "lower; export it again at a higher precision",
+            f"{gate.agreement:.1%} of {gate.images} images (accuracy {gate.accuracy_change:+.2f} points); "
+            "export it again at a higher precision",
             err=True,
         )
 
