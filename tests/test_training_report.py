@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from benchmarks.dataset import DatasetFile, read_dataset
 from benchmarks.metrics import expected_calibration_error
 from benchmarks.perturbations import KINDS, STRENGTHS
-from benchmarks.run_folder import Evaluation, read_record
+from benchmarks.run_folder import Epoch, Evaluation, read_record
 from edge_app.cli import leukoscope
 from edge_app.errors import DatasetError, TrainingError
 from edge_app.judging import Decision, Limits, softmax
@@ -20,6 +20,7 @@ from train.dataset import build_dataset
 from train.evaluation import evaluate
 from train.measuring import measure_part
 from train.published import PUBLISHED
+from train.report_plots import history_plots
 from train.report_sections import sections
 from train.report_words import percent
 from train.robustness import measure_robustness, sample
@@ -358,3 +359,23 @@ def test_robustness_can_be_left_out(metrics: RunMetrics) -> None:
     assert metrics.robustness is not None
     titles = [each.title for each in sections(metrics.replace(robustness=None))]
     assert not any(title.startswith("Robustness") for title in titles)
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 22])
+def test_epochs_on_the_axis_are_whole_numbers(epochs: int) -> None:
+    history = [
+        Epoch(
+            epoch=each,
+            seconds=1,
+            learning_rate=0.1,
+            train_loss=0.3,
+            train_accuracy=None,
+            val_loss=0.1,
+            val_accuracy=0.9,
+        )
+        for each in range(1, epochs + 1)
+    ]
+    for plot in history_plots(history, 1):
+        before_its_name = re.findall(r"<text[^>]*>([^<]+)</text>", plot.partition(">epoch<")[0])
+        assert before_its_name
+        assert all(each.isdigit() for each in before_its_name)

@@ -61,7 +61,7 @@ def history_plots(history: Sequence[Epoch], best_epoch: int) -> tuple[str, str]:
                 axes.plot(*zip(*points, strict=True), color=colour, marker=mark, label=NAMES[part])
         axes.axvline(best_epoch, color=FAINT, linestyle="--", linewidth=1, label="kept")
         axes.set(xlabel="epoch", ylabel=name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.legend()
 
     return (
