@@ -1,4 +1,4 @@
-"""Puts back, layer by layer, what quantisation shifted, in every format whose layers have integer biases.
+"""Puts back, layer by layer, what quantisation shifted.
 
 Most of a segmented picture is black, so a rounding error of the background's constant value does not average out: it
 shifts every layer after it. Layer by layer, in order of execution, the bias of each channel takes up the shift that is
@@ -42,7 +42,7 @@ class Graph(Protocol):
     """A quantised model that can be run in pieces, and whose biases can be changed.
 
     input: the tensor of the picture. channels: the axis of a layer's channels. nodes: in order of execution. layers:
-    the rounded outputs of those with an integer bias, in the same order.
+    the outputs of those with a bias, in the same order, as integers where the bias is one.
     """
 
     input: Tensor
@@ -53,8 +53,8 @@ class Graph(Protocol):
     def piece(self, nodes: Sequence[int], inputs: Mapping[Tensor, Values], outputs: Sequence[Tensor]) -> Run:
         """Return what computes some outputs by some nodes; inputs: an example of each tensor that these need."""
 
-    def real(self, layer: Tensor, integers: Values) -> Values:
-        """Return what a layer's integers stand for, any shape."""
+    def real(self, layer: Tensor, values: Values) -> Values:
+        """Return what a layer's output stands for, any shape."""
 
     def shift(self, layer: Tensor, shifts: Means) -> None:
         """Add real numbers [C] to a layer's bias."""
@@ -93,9 +93,9 @@ def correct(
 
 def _shifts(graph: Graph, layer: Tensor, wanted: Means, found: Sequence[Values]) -> Means:
     """Return what each channel's bias must gain; where some values are cut off, the others must move further."""
-    limits = np.iinfo(found[0].dtype)
     rows = [by_channel(values, graph.channels) for values in found]
     mean = np.mean([graph.real(layer, each).mean(axis=0, dtype=np.float64) for each in rows], axis=0)
+    limits = (np.iinfo if np.issubdtype(rows[0].dtype, np.integer) else np.finfo)(rows[0].dtype)
     inside = np.mean([((each > limits.min) & (each < limits.max)).mean(axis=0) for each in rows], axis=0)
     return np.asarray((wanted - mean) / np.maximum(inside, SMALLEST_SHARE))
 

@@ -147,11 +147,11 @@ class _Graph:
         session = _session(model)
         return lambda values: session.run(list(outputs), dict(values))
 
-    def real(self, layer: Tensor, integers: Values) -> Values:
+    def real(self, layer: Tensor, values: Values) -> Values:
         """See `Graph.real`."""
         _, rounding = self._layers[layer]
         scale, zero = (self._array(name) for name in rounding.input[1:3])
-        return (integers.astype(np.float32) - np.float32(zero)) * scale
+        return (values.astype(np.float32) - np.float32(zero)) * scale
 
     def shift(self, layer: Tensor, shifts: Means) -> None:
         """See `Graph.shift`."""

@@ -20,8 +20,7 @@ MODULES: dict[Format, str] = {
     "onnx": "export.onnx_int8",
     "openvino": "export.openvino_int8",
 }
-# calibrated on all images, on half of them, on a quarter; OpenVINO's quantiser has three ways to the ranges instead
-PARTS: dict[Format, tuple[int, ...]] = {"tflite": (1, 2, 4), "onnx": (1, 2, 4), "openvino": (1,)}
+PARTS = (1, 2, 4)  # calibrated on all images, on half of them, on a quarter
 NEAR = 0.002  # mean difference of a probability below which other numbers of images are not tried
 FLOAT_LAYERS = (1, 2, 4, 8)  # so many are left in float in turn
 
@@ -84,7 +83,7 @@ def _nearest(task: Task, on_progress: Progress) -> tuple[tuple[bytes, ...], Cali
     height, width = everything.images.shape[1:3]
     wanted = softmax(task.source, task.temperature)
     found: dict[float, tuple[tuple[bytes, ...], CalibrationSet]] = {}
-    for part in PARTS[task.format]:
+    for part in PARTS:
         used = everything.first(max(1, len(everything.files) // part))
         contents = _quantise(task, used, (), f"{len(used.files)} images", on_progress)
         runtime = load_model(Model(task.format, "int8", task.classes, height, width, *contents))

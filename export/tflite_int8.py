@@ -129,10 +129,10 @@ class _Graph:
 
         return run
 
-    def real(self, layer: Tensor, integers: Values) -> Values:
+    def real(self, layer: Tensor, values: Values) -> Values:
         """See `Graph.real`."""
         quantization = self._graph.tensors[cast(int, layer)].quantization
-        real: Values = (integers.astype(np.float32) - quantization.zeroPoint[0]) * np.float32(quantization.scale[0])
+        real: Values = (values.astype(np.float32) - quantization.zeroPoint[0]) * np.float32(quantization.scale[0])
         return real
 
     def shift(self, layer: Tensor, shifts: Means) -> None:

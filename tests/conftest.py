@@ -100,7 +100,6 @@ def tiny_bundles(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("export.quantising.FLOAT_LAYERS", ())  # so few images are not worth a search
         patched.setattr("export.quantising.NEAR", 1.0)
-        patched.setattr("export.openvino_int8.NEAR", 1.0)
         for model_format in FORMATS:
             for precision in PRECISIONS:
                 paths[f"{model_format}-{precision}"] = folder / f"{model_format}-{precision}.leuko"

@@ -82,7 +82,6 @@ def test_what_misses_the_gate_is_tried_again_with_its_worst_layers_in_float(
 
     monkeypatch.setattr("export.quantising.FLOAT_LAYERS", (2,))
     monkeypatch.setattr("export.quantising.NEAR", 1.0)  # the first number of images will do
-    monkeypatch.setattr("export.openvino_int8.NEAR", 1.0)  # and the first way
     network = tiny("ResNet50")
     images = pictures(8, network.size)
     files = calibration_set(tiny_dataset, read_dataset(tiny_dataset), 8).files
@@ -126,7 +125,33 @@ def test_the_logits_of_openvinos_int8_are_the_float_ones_on_average() -> None:
     assert not np.allclose(logits, float_logits, atol=1e-4)  # it is int8
 
 
-@pytest.mark.parametrize("model_format", ["onnx", "tflite"])
+@pytest.mark.parametrize("architecture", ["yolo11n", "ResNet50"])
+def test_openvinos_integers_hold_the_largest_weight_of_a_channel_exactly_and_no_two_products_overflow_16_bits(
+    architecture: str,
+) -> None:
+    import openvino
+
+    network = tiny(architecture)
+    plain = _plain(network.network, "openvino", network.size)
+    files = openvino_int8.quantise(network.network, plain, pictures(2, network.size), target="portable")
+    float_layers = {each.get_friendly_name(): each for each in openvino.Core().read_model(*plain).get_ops()}
+    checked = 0
+    for layer in openvino.Core().read_model(*files).get_ops():
+        multiply = layer.input_value(1).get_node() if "Convolution" in layer.get_type_name() else None
+        if multiply is None or multiply.get_type_name() != "Multiply":
+            continue
+        integers = multiply.input_value(0).get_node().input_value(0).get_node().data.astype(np.int32)
+        weights = float_layers[layer.get_friendly_name()].input_value(1).get_node().data
+        largest = np.abs(weights).reshape(-1).argmax()
+        assert (integers * multiply.input_value(1).get_node().data).flat[largest] == pytest.approx(
+            weights.flat[largest]
+        )
+        assert 2 * 255 * np.abs(integers).max() < 2**15
+        checked += 1
+    assert checked > 5
+
+
+@pytest.mark.parametrize("model_format", FORMATS)
 def test_the_same_run_and_seed_give_the_same_manifest_but_for_times(tiny_run: Path, model_format: Format) -> None:
     manifests = []
     for _ in range(2):
