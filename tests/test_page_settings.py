@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from edge_app.bundle import write_bundle
 from edge_app.station import Station
@@ -116,6 +116,25 @@ def test_the_threshold_is_moved_and_put_back(page: Page, station: Station) -> No
     expect(page.locator("#threshold-value")).to_have_text("50 %")
     until(page, lambda: station.classifier.decision.threshold == 0.5)
     expect(page.locator("#notices")).not_to_contain_text("threshold")
+
+
+def test_the_threshold_stays_where_it_was_moved_until_the_device_has_answered(page: Page, station: Station) -> None:
+    slider = page.get_by_role("slider", name="Decision threshold")
+    held: list[Route] = []
+    page.route("**/api/threshold", lambda route: held.append(route))
+    slider.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    until(page, lambda: len(held) > 0)
+    held.pop(0).continue_()
+    until(page, lambda: station.classifier.decision.threshold == pytest.approx(0.51))
+    page.wait_for_timeout(500)  # for what follows from this answer
+    expect(page.locator("#threshold-value")).to_have_text("53 %")
+    page.unroute("**/api/threshold")  # which lets those go that are held
+    until(page, lambda: station.classifier.decision.threshold == pytest.approx(0.53))
+    page.get_by_role("button", name="Use the model's own").click()
+    until(page, lambda: station.classifier.decision.threshold == 0.5)
+    expect(page.locator("#threshold-value")).to_have_text("50 %")
 
 
 def test_the_cameras_own_controls_are_offered_and_locked_values_can_be_set(page: Page, microscope: Microscope) -> None:

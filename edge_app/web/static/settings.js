@@ -7,12 +7,20 @@ import { percent } from "./format.js";
 import { on, refresh, station } from "./station.js";
 import { attempt, toast } from "./toast.js";
 
+let moving = false; // the threshold's slider is held
+let waiting = 0; // for answers to thresholds that were sent
+let sent = Promise.resolve();
+
 export function startSettings() {
   const slider = byId("threshold");
   slider.addEventListener("input", () => {
+    moving = true;
     byId("threshold-value").textContent = percent(slider.value, 0);
   });
-  slider.addEventListener("change", () => useThreshold(Number(slider.value)));
+  slider.addEventListener("change", () => {
+    moving = false;
+    useThreshold(Number(slider.value));
+  });
   byId("threshold-reset").addEventListener("click", () => useThreshold(null));
   byId("measure-scale").addEventListener("click", async () => {
     if (await attempt(() => send("POST", "/api/scale"))) toast("The red cells are measured again");
@@ -30,17 +38,24 @@ export function startSettings() {
 /** Fetches what the view shows; called when it is opened. */
 export const showSettings = () => attempt(() => Promise.all([showModels(), showControls()]));
 
-async function useThreshold(threshold) {
-  await attempt(() => send("PUT", "/api/threshold", { threshold }));
-  await attempt(refresh);
+/** Sends thresholds one after the other, so that the last one holds, and takes up the device's after the last. */
+function useThreshold(threshold) {
+  waiting += 1;
+  sent = sent.then(async () => {
+    await attempt(() => send("PUT", "/api/threshold", { threshold }));
+    waiting -= 1;
+    if (!waiting) await attempt(refresh);
+  });
 }
 
 function render() {
   const { model, board, version, device, scale } = station.status;
   byId("threshold-card").hidden = !model.positive;
   if (model.positive) {
-    byId("threshold").value = model.threshold;
-    byId("threshold-value").textContent = percent(model.threshold, 0);
+    if (!moving && !waiting) {
+      byId("threshold").value = model.threshold;
+      byId("threshold-value").textContent = percent(model.threshold, 0);
+    }
     byId("threshold-own").replaceChildren(element("option", { value: model.bundle_threshold }));
     byId("threshold-reset").disabled = model.threshold === model.bundle_threshold;
     byId("threshold-hint").textContent =

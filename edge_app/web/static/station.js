@@ -11,6 +11,7 @@ export const station = { status: null, verdict: null, verdictAt: 0, health: null
 const hub = new EventTarget();
 let source = null;
 let heardAt = 0;
+let asked = 0; // times that the status was
 
 export function on(kinds, listener) {
   for (const kind of kinds.split(" ")) hub.addEventListener(kind, () => listener(station));
@@ -18,7 +19,10 @@ export function on(kinds, listener) {
 
 /** Fetches the status anew, after something was changed; raises when the device does not answer. */
 export async function refresh() {
-  station.status = await get("/api/status");
+  const number = ++asked;
+  const status = await get("/api/status");
+  if (number !== asked) return; // a newer answer is on its way
+  station.status = status;
   station.health = station.status.health;
   if (station.verdict === null && station.status.verdict !== null) heard("verdict", station.status.verdict);
   tell("status");
