@@ -1,6 +1,7 @@
 """Fixtures that many tests use."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.dataset import MANIFEST
 from edge_app.bundle import write_bundle
 from edge_app.manifest import Format, Precision
 from edge_app.preprocessing import Preprocessing
@@ -17,6 +19,9 @@ from train.dataset import build_dataset
 from train.evaluation import evaluate
 from train.recipe import load_recipe
 from train.run import train
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # else each worker's libraries take all cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 FORMATS: tuple[Format, ...] = ("tflite", "onnx", "openvino")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -79,6 +84,21 @@ def tiny_dataset(kaggle_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     """A built data set of 64 × 64 pixels."""
     folder = tmp_path_factory.mktemp("datasets") / "tiny"
     build_dataset([kaggle_folder], folder, split="scene", preprocessing=Preprocessing(height=64, width=64))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few(kaggle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 75 × 75 pixels, the least that Inception-ResNet-v2 takes, with two images a class and part."""
+    folder = tmp_path_factory.mktemp("few") / "few"
+    manifest = build_dataset([kaggle_folder], folder, preprocessing=Preprocessing(height=75, width=75))
+    seen: Counter[tuple[str, str]] = Counter()
+    files = []
+    for file in manifest.files:
+        seen[file.part, file.label] += 1
+        if seen[file.part, file.label] <= 2:
+            files.append(file)
+    (folder / MANIFEST).write_text(manifest.replace(files=tuple(files)).model_dump_json())
     return folder
 
 
