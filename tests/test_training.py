@@ -164,7 +164,7 @@ def test_what_the_published_code_ran_trains_too(tiny_dataset: Path, tmp_path: Pa
 def test_a_killed_run_resumes_and_ends_as_planned(tiny_dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "edge_app", "train", "yolo11n-scratch", "-o", str(run), "--epochs", "40"]
-    command += ["--set", "small_epochs=0"]
+    command += ["--set", "small_epochs=39", "--set", "small_size=32"]
     process = subprocess.Popen(
         [*command, "--data", str(tiny_dataset), "--batch", "32"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -179,7 +179,7 @@ def test_a_killed_run_resumes_and_ends_as_planned(tiny_dataset: Path, tmp_path: 
     with pytest.raises(TrainingError, match="cut off"):
         train(tiny_dataset, run, load_recipe("yolo11n-scratch"))
     done = len(results.read_text().splitlines()) - 1
-    record = resume(run, epochs=done + 1)
+    record = resume(run, epochs=done + 1)  # the last one of which is at the full size
     assert isinstance(record, RunRecord)
     epochs = read_history(run)
     assert [epoch.epoch for epoch in epochs] == list(range(1, done + 2))

@@ -145,10 +145,14 @@ def load_recipe(name: str, /, **changes: object) -> YoloRecipe | KerasRecipe:
     if not file.is_file():
         raise TrainingError(f"there is no recipe {name}; choose one of {', '.join(recipe_names())}")
     shipped = tomllib.loads(file.read_text("utf-8"))
-    epochs = changes.get("epochs")
-    if isinstance(epochs, int) and "small_epochs" in shipped:
-        changes = {"small_epochs": shipped["small_epochs"] * epochs // shipped["epochs"]} | changes
-    return parse_recipe(_merged(shipped, changes), name)
+    return parse_recipe(_merged(shipped, with_epochs(shipped, changes.get("epochs")) | changes), name)
+
+
+def with_epochs(values: Mapping[str, Any], epochs: object) -> dict[str, object]:
+    """Return what changes in a recipe's values with other epochs: the share of small ones stays."""
+    if not isinstance(epochs, int):
+        return {}
+    return {"epochs": epochs, "small_epochs": values.get("small_epochs", 0) * epochs // values["epochs"]}
 
 
 def parse_recipe(values: Mapping[str, Any], name: str) -> YoloRecipe | KerasRecipe:

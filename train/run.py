@@ -20,7 +20,7 @@ from edge_app.errors import TrainingError
 from edge_app.frozen import Frozen
 from train.history import History
 from train.job import Fit, Job
-from train.recipe import KerasRecipe, YoloRecipe, parse_recipe
+from train.recipe import KerasRecipe, YoloRecipe, parse_recipe, with_epochs
 
 # framework → the file that it writes, and the libraries whose versions count
 WEIGHTS_FILES: dict[Framework, WeightsFile] = {"ultralytics": "weights.pt", "keras": "model.keras"}
@@ -81,8 +81,9 @@ def train(
 def resume(output: Path, *, epochs: int | None = None, device: str = "cpu") -> RunRecord:
     """Go on with a run that was cut off, from the last epoch it saved, and return its record.
 
-    epochs: end after so many in all, instead of the recipe's; a learning rate that falls by the clock falls faster or
-    slower accordingly. Raises TrainingError when there is nothing to go on from.
+    epochs: end after so many in all, instead of the recipe's, of which the same share is at the small size; a learning
+    rate that falls by the clock falls faster or slower accordingly. Raises TrainingError when there is nothing to go on
+    from.
     """
     if (output / "run.json").exists():
         raise TrainingError(f"{output} holds a finished run; there is nothing to resume")
@@ -94,7 +95,7 @@ def resume(output: Path, *, epochs: int | None = None, device: str = "cpu") -> R
     if manifest != read_record(output / "dataset.json", DatasetManifest):
         raise TrainingError(f"{dataset} was built again since {output} was started; start a new run")
     values = json.loads((output / "recipe.json").read_text("utf-8"))
-    recipe = parse_recipe(values | ({"epochs": epochs} if epochs else {}), str(output / "recipe.json"))
+    recipe = parse_recipe(values | with_epochs(values, epochs), str(output / "recipe.json"))
     job = Job(dataset, manifest, output, Path(start.weights) if start.weights else None, device)
     fit = _fit(job, recipe)
     resumption = Resumption(after_epoch=len(History(output).epochs), epochs=recipe.epochs)
