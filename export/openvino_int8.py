@@ -7,6 +7,7 @@ from io import StringIO
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from edge_app.manifest import Target
 from edge_app.preprocessing import Image
@@ -14,6 +15,7 @@ from export.bias_correction import CORRECTION_IMAGES, Means, Node, Run, Tensor, 
 from export.layer_noise import noise_to_signal
 from export.networks import Network
 from export.openvino import files_of
+from export.rounding import round_together
 
 LAYERS = ("Convolution", "GroupConvolution", "MatMul")
 LARGEST_WEIGHT = 63  # half of what int8 holds
@@ -59,9 +61,9 @@ def quantise(
             ignored_scope=nncf.IgnoredScope(names=sorted(float_layers)) if float_layers else None,
         )
     float_model = _read(plain)
-    _round_weights(model, float_model)
-    graph = _Graph(model)
     images = calibration[:CORRECTION_IMAGES]
+    _round_weights(model, float_model, images)
+    graph = _Graph(model)
     wanted = _channel_means(float_model, list(map(str, graph.layers)), images)
     correct(graph, dict(zip(graph.layers, wanted, strict=True)), images, lambda share: on_progress((1 + share) / 2))
     return files_of(model)
@@ -80,20 +82,23 @@ def layer_errors(plain: tuple[bytes, ...], quantised: tuple[bytes, ...], images:
     return list(zip(names, noise_to_signal(signals, found), strict=True))
 
 
-def _round_weights(model: Any, float_model: Any) -> None:
+def _round_weights(model: Any, float_model: Any, images: Image) -> None:
     """Round the weights of a model's int8 layers anew, to as many steps as 16 bits have room for.
 
     A processor without VNNI adds two products in 16 bits, so half of the range of int8 is used. NNCF's overflow_fix
     does that, too, but with steps of which the largest weight of a channel is 63.5: half a step off where it matters
-    most. On YOLOv8s that was most of the noise in the logits; here the largest weight is 63 steps.
+    most. On YOLOv8s that was most of the noise in the logits; here the largest weight is 63 steps. The weights of the
+    first layer are rounded together: on YOLO11n that one layer made most of the noise.
     """
     import openvino
 
-    operations = _operations(float_model)
+    float_layers = _operations(float_model)
+    first = True
     for layer in model.get_ordered_ops():
         if layer.get_type_name() not in LAYERS:
             continue
-        weights = operations[layer.get_friendly_name()].input_value(1).get_node()
+        float_layer = float_layers[layer.get_friendly_name()]
+        weights = float_layer.input_value(1).get_node()
         multiply = layer.input_value(1).get_node()
         if weights.get_type_name() != "Constant" or multiply.get_type_name() != "Multiply":  # none, or left in float
             continue
@@ -101,10 +106,29 @@ def _round_weights(model: Any, float_model: Any) -> None:
         within = tuple(axis for axis, size in enumerate(scale.shape) if size == 1)
         largest = np.abs(weights.data).max(axis=within, keepdims=True)
         step = np.where(largest > 0, largest / LARGEST_WEIGHT, 1).astype(np.float32)
-        rounded = np.rint(weights.data / step).astype(np.int8)
+        steps = weights.data / step
+        rounded = round_together(steps, _moments(float_model, float_layer, images), LARGEST_WEIGHT) if first else steps
+        first = False
         integers = multiply.input_value(0).get_node()
-        integers.input(0).replace_source_output(openvino.opset13.constant(rounded).output(0))
+        constant = openvino.opset13.constant(np.rint(rounded).astype(np.int8))
+        integers.input(0).replace_source_output(constant.output(0))
         multiply.input(1).replace_source_output(openvino.opset13.constant(step).output(0))
+
+
+def _moments(model: Any, convolution: Any, images: Image) -> Values:
+    """Return the second moments [C·h·w, C·h·w] of what a convolution's kernel sees in images; edges are left out."""
+    import openvino
+
+    down, across = convolution.get_attributes()["strides"]
+    read = openvino.Model([openvino.opset13.result(convolution.input_value(0))], model.get_parameters(), "read")
+    request = _request(read)
+    kernel = tuple(convolution.input_value(1).get_shape())[2:]
+    total: Any = 0.0
+    for image in images:
+        seen = sliding_window_view(request.infer([image[np.newaxis]])[0][0], kernel, axis=(1, 2))
+        columns = seen[:, ::down, ::across].transpose(1, 2, 0, 3, 4).reshape(-1, len(seen) * kernel[0] * kernel[1])
+        total = total + columns.T @ columns
+    return np.asarray(total, np.float64)
 
 
 class _Graph:

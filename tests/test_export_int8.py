@@ -20,6 +20,7 @@ from export.export import CONVERTERS, make_bundle, open_run
 from export.gate import run_all
 from export.layer_noise import noise_to_signal, worst_first
 from export.quantising import Task, attempts
+from export.rounding import round_together
 from tests.conftest import FORMATS
 from tests.tiny_networks import pictures, tiny
 
@@ -125,6 +126,17 @@ def test_the_logits_of_openvinos_int8_are_the_float_ones_on_average() -> None:
     assert not np.allclose(logits, float_logits, atol=1e-4)  # it is int8
 
 
+def test_weights_are_rounded_so_that_the_errors_of_inputs_that_are_alike_make_up_for_each_other() -> None:
+    random = np.random.default_rng(0)
+    inputs = random.random((500, 1)) * 255 + random.normal(0, 5, (500, 27))  # as neighbouring pixels are
+    weights = random.uniform(-63, 63, (16, 3, 3, 3))
+    rounded = round_together(weights, inputs.T @ inputs, 63)
+    assert np.array_equal(rounded, np.rint(rounded))
+    assert np.abs(rounded).max() <= 63
+    errors = [np.square(inputs @ (each - weights).reshape(16, -1).T).mean() for each in (rounded, np.rint(weights))]
+    assert errors[0] < errors[1] / 10
+
+
 @pytest.mark.parametrize("architecture", ["yolo11n", "ResNet50"])
 def test_openvinos_integers_hold_the_largest_weight_of_a_channel_exactly_and_no_two_products_overflow_16_bits(
     architecture: str,
@@ -136,7 +148,7 @@ def test_openvinos_integers_hold_the_largest_weight_of_a_channel_exactly_and_no_
     files = openvino_int8.quantise(network.network, plain, pictures(2, network.size), target="portable")
     float_layers = {each.get_friendly_name(): each for each in openvino.Core().read_model(*plain).get_ops()}
     checked = 0
-    for layer in openvino.Core().read_model(*files).get_ops():
+    for layer in openvino.Core().read_model(*files).get_ordered_ops():
         multiply = layer.input_value(1).get_node() if "Convolution" in layer.get_type_name() else None
         if multiply is None or multiply.get_type_name() != "Multiply":
             continue
