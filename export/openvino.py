@@ -1,5 +1,6 @@
 """OpenVINO models, by way of ONNX: float32, or weights in float16. `export.openvino_int8` quantises them."""
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from edge_app.manifest import Precision
 from edge_app.runtimes import in_one_line
 from export.networks import Network
 from export.onnx import float_model
+
+NUMBERED = re.compile(r"[A-Za-z]+_\d+")  # the name of an operation that OpenVINO gave one
 
 
 def convert(network: Network, precision: Precision, height: int, width: int) -> tuple[bytes, bytes]:
@@ -25,6 +28,9 @@ def files_of(model: Any, *, halve: bool = False) -> tuple[bytes, bytes]:
     """Return a model's .xml and .bin files; halve: store the weights in float16. Raises ExportError."""
     import openvino
 
+    for position, operation in enumerate(model.get_ordered_ops()):
+        if NUMBERED.fullmatch(operation.get_friendly_name()):  # by how many this process has made
+            operation.set_friendly_name(f"{operation.get_type_name()}_{position}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.xml")
         try:
