@@ -8,7 +8,7 @@ A layer is measured on the network as it is after the layers before it were corr
 the network and not one for each layer, the network is cut after each layer and what crosses a cut is kept.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -103,6 +103,12 @@ def _shifts(graph: Graph, layer: Tensor, wanted: Means, found: Sequence[Values])
 def by_channel(values: Values, axis: int) -> Values:
     """Return values [1, …] as [N, C]; axis: that of the channels."""
     return np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
+
+
+def channel_means(outputs: Iterable[Sequence[Values]], axis: int) -> list[Means]:
+    """Return the mean of each tensor in each of its channels; outputs: image by image, the tensors. axis: as above."""
+    means = ([by_channel(value, axis).mean(axis=0, dtype=np.float64) for value in values] for values in outputs)
+    return [np.mean(each, axis=0) for each in zip(*means, strict=True)]
 
 
 def _readers(nodes: Sequence[Node]) -> dict[Tensor, set[int]]:

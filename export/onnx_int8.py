@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_app.manifest import Target
 from edge_app.preprocessing import Image
-from export.bias_correction import CORRECTION_IMAGES, Means, Node, Run, Tensor, Values, by_channel, correct
+from export.bias_correction import CORRECTION_IMAGES, Means, Node, Run, Tensor, Values, channel_means, correct
 from export.layer_noise import noise_to_signal
 from export.networks import Network
 from export.onnx import INPUT
@@ -59,7 +59,7 @@ def quantise(
         )
         graph, float_model = _Graph(onnx.load(quantised)), onnx.load(cleaned)
     images = calibration[:CORRECTION_IMAGES]
-    wanted = _channel_means(float_model, list(graph.outputs.values()), images)
+    wanted = channel_means(_outputs(float_model, list(graph.outputs.values()), images), 1)
     correct(graph, dict(zip(graph.layers, wanted, strict=True)), images, on_progress)
     return (graph.model.SerializeToString(),)
 
@@ -166,17 +166,6 @@ class _Graph:
         from onnx import numpy_helper
 
         return np.asarray(numpy_helper.to_array(self._constants[name]))
-
-
-def _channel_means(model: Any, tensors: list[str], images: Image) -> list[Means]:
-    """Return the mean of each tensor [1, C, …] in each of its channels, over images."""
-    totals: list[Any] = [0.0 for _ in tensors]
-    for values in _outputs(model, tensors, images):
-        totals = [
-            total + by_channel(value, 1).mean(axis=0, dtype=np.float64)
-            for total, value in zip(totals, values, strict=True)
-        ]
-    return [np.asarray(total / len(images)) for total in totals]
 
 
 def _outputs(model: Any, tensors: list[str], images: Image) -> Iterator[list[Values]]:

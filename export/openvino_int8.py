@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from edge_app.manifest import Target
 from edge_app.preprocessing import Image
-from export.bias_correction import CORRECTION_IMAGES, Means, Node, Run, Tensor, Values, by_channel, correct
+from export.bias_correction import CORRECTION_IMAGES, Means, Node, Run, Tensor, Values, channel_means, correct
 from export.layer_noise import noise_to_signal
 from export.networks import Network
 from export.openvino import files_of
@@ -64,7 +64,7 @@ def quantise(
     images = calibration[:CORRECTION_IMAGES]
     _round_weights(model, float_model, images)
     graph = _Graph(model)
-    wanted = _channel_means(float_model, list(map(str, graph.layers)), images)
+    wanted = channel_means(_outputs(float_model, list(map(str, graph.layers)), images), 1)
     correct(graph, dict(zip(graph.layers, wanted, strict=True)), images, lambda share: on_progress((1 + share) / 2))
     return files_of(model)
 
@@ -201,17 +201,6 @@ class _Graph:
         before = bias.get_source_output().get_node().data
         after = (before.reshape(-1) + shifts).reshape(before.shape).astype(np.float32)
         bias.replace_source_output(openvino.opset13.constant(after).output(0))
-
-
-def _channel_means(model: Any, names: Sequence[str], images: Image) -> list[Means]:
-    """Return the mean of each operation's output [1, C, …] in each of its channels, over images."""
-    totals: list[Any] = [0.0 for _ in names]
-    for values in _outputs(model, names, images):
-        totals = [
-            total + by_channel(value, 1).mean(axis=0, dtype=np.float64)
-            for total, value in zip(totals, values, strict=True)
-        ]
-    return [np.asarray(total / len(images)) for total in totals]
 
 
 def _outputs(model: Any, names: Sequence[str], images: Image) -> Iterator[list[Values]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_app.manifest import Target
 from edge_app.preprocessing import Image
-from export.bias_correction import CORRECTION_IMAGES, Means, Node, Run, Tensor, Values, by_channel, correct
+from export.bias_correction import CORRECTION_IMAGES, Means, Node, Run, Tensor, Values, channel_means, correct
 from export.layer_noise import noise_to_signal
 from export.networks import Network
 from export.tflite import make_converter, run_converter
@@ -39,7 +39,8 @@ def quantise(
     converter._experimental_calibrate_only = True
     quantised = convert.mlir_quantize(run_converter(converter), denylisted_nodes=sorted(float_layers))
     images, graph = calibration[:CORRECTION_IMAGES], _Graph(util.modify_model_io_type(quantised, tf.uint8, tf.float32))
-    correct(graph, _channel_means(plain[0], graph.positions, images), images, on_progress)
+    wanted = channel_means(_outputs(plain[0], graph.tensors_of(_as_object(plain[0])), images), -1)
+    correct(graph, dict(zip(graph.layers, wanted, strict=True)), images, on_progress)
     return (graph.content(),)
 
 
@@ -47,7 +48,7 @@ def layer_errors(plain: tuple[bytes, ...], quantised: tuple[bytes, ...], images:
     """Return name and noise-to-signal ratio of each layer that could be left in float, in order of execution."""
     graph = _Graph(quantised[0])
     float_model = _as_object(plain[0])
-    tensors = [_weighted(float_model)[position].outputs[0] for position in graph.positions.values()]
+    tensors = graph.tensors_of(float_model)
     signals = _outputs(plain[0], tensors, images)
     founds = _outputs(quantised[0], [cast(int, layer) for layer in graph.layers], images)
     real = ([graph.real(*each) for each in zip(graph.layers, found, strict=True)] for found in founds)
@@ -99,6 +100,10 @@ class _Graph:
         from tensorflow.lite.tools import flatbuffer_utils
 
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self._model))
+
+    def tensors_of(self, float_model: Any) -> list[int]:
+        """Return the layers' outputs in the float model."""
+        return [_weighted(float_model)[position].outputs[0] for position in self.positions.values()]
 
     def piece(self, nodes: Sequence[int], inputs: Mapping[Tensor, Values], outputs: Sequence[Tensor]) -> Run:
         """See `Graph.piece`."""
@@ -159,16 +164,6 @@ def _weighted(model: Any) -> list[Any]:
     }
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     return [operator for operator in model.subgraphs[0].operators if codes[operator.opcodeIndex] in weighted]
-
-
-def _channel_means(content: bytes, positions: Mapping[Tensor, int], images: Image) -> dict[Tensor, Means]:
-    """Return by layer the mean of a float model's output in each of its channels, over images."""
-    operators = _weighted(_as_object(content))
-    totals: dict[Tensor, Any] = dict.fromkeys(positions, 0.0)
-    for values in _outputs(content, [operators[position].outputs[0] for position in positions.values()], images):
-        for layer, value in zip(positions, values, strict=True):
-            totals[layer] = totals[layer] + by_channel(value, -1).mean(axis=0, dtype=np.float64)
-    return {layer: np.asarray(total / len(images)) for layer, total in totals.items()}
 
 
 def _outputs(content: bytes, tensors: Sequence[int], images: Image) -> Iterator[list[Values]]:
