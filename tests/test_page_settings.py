@@ -112,6 +112,14 @@ def test_the_threshold_is_moved_and_put_back(page: Page, station: Station) -> No
     expect(page.locator("#threshold-value")).to_have_text("54 %")
     until(page, lambda: station.classifier.decision.threshold == pytest.approx(0.54))
     expect(page.locator("#notices")).to_contain_text("The threshold is 54 %")
+    box = slider.bounding_box()
+    assert box is not None
+    x, y = box["x"] + 0.54 * box["width"], box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for there in (x + 60, x):  # pulled away and put back: nothing was changed
+        page.mouse.move(there, y)
+    page.mouse.up()
     page.get_by_role("button", name="Use the model's own").click()
     expect(page.locator("#threshold-value")).to_have_text("50 %")
     until(page, lambda: station.classifier.decision.threshold == 0.5)

@@ -7,20 +7,15 @@ import { percent } from "./format.js";
 import { on, refresh, station } from "./station.js";
 import { attempt, toast } from "./toast.js";
 
-let moving = false; // the threshold's slider is held
 let waiting = 0; // for answers to thresholds that were sent
 let sent = Promise.resolve();
 
 export function startSettings() {
   const slider = byId("threshold");
   slider.addEventListener("input", () => {
-    moving = true;
     byId("threshold-value").textContent = percent(slider.value, 0);
   });
-  slider.addEventListener("change", () => {
-    moving = false;
-    useThreshold(Number(slider.value));
-  });
+  slider.addEventListener("change", () => useThreshold(Number(slider.value)));
   byId("threshold-reset").addEventListener("click", () => useThreshold(null));
   byId("measure-scale").addEventListener("click", async () => {
     if (await attempt(() => send("POST", "/api/scale"))) toast("The red cells are measured again");
@@ -52,7 +47,7 @@ function render() {
   const { model, board, version, device, scale } = station.status;
   byId("threshold-card").hidden = !model.positive;
   if (model.positive) {
-    if (!moving && !waiting) {
+    if (!waiting && !byId("threshold").matches(":active")) {
       byId("threshold").value = model.threshold;
       byId("threshold-value").textContent = percent(model.threshold, 0);
     }
