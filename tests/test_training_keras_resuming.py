@@ -43,14 +43,16 @@ def test_a_disk_that_is_full_after_an_epoch_is_one_sentence_and_the_run_can_go_o
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = load_recipe(
-        "resnet50-scratch", epochs=1, small_epochs=0, size=75, batch=2, augmentation={"recapture": None}
+        "resnet50-scratch", epochs=2, small_epochs=1, small_size=32, size=75, batch=2, augmentation={"recapture": None}
     )
     with monkeypatch.context() as full:
         full.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
         with pytest.raises(TrainingError, match=r"No space left on device.*then go on with --resume"):
             train(few, tmp_path / "run", recipe)
     assert not list((tmp_path / "run" / "keras").iterdir())
-    assert resume(tmp_path / "run").epochs_run == 1
+    record = resume(tmp_path / "run", epochs=4)
+    assert record.epochs_run == 4
+    assert record.recipe["small_epochs"] == 1  # more epochs are at the full size
 
 
 def test_a_run_killed_before_its_first_epoch_is_begun_anew(few: Path, tmp_path: Path) -> None:

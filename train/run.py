@@ -81,9 +81,9 @@ def train(
 def resume(output: Path, *, epochs: int | None = None, device: str = "cpu") -> RunRecord:
     """Go on with a run that was cut off, from the last epoch it saved, and return its record.
 
-    epochs: end after so many in all, instead of the recipe's, of which the same share is at the small size; a learning
-    rate that falls by the clock falls faster or slower accordingly. Raises TrainingError when there is nothing to go on
-    from.
+    epochs: end after so many in all, instead of the recipe's; a learning rate that falls by the clock falls faster or
+    slower accordingly. With fewer epochs the share of small ones stays, with more their number. Raises TrainingError
+    when there is nothing to go on from.
     """
     if (output / "run.json").exists():
         raise TrainingError(f"{output} holds a finished run; there is nothing to resume")
@@ -95,7 +95,9 @@ def resume(output: Path, *, epochs: int | None = None, device: str = "cpu") -> R
     if manifest != read_record(output / "dataset.json", DatasetManifest):
         raise TrainingError(f"{dataset} was built again since {output} was started; start a new run")
     values = json.loads((output / "recipe.json").read_text("utf-8"))
-    recipe = parse_recipe(values | with_epochs(values, epochs), str(output / "recipe.json"))
+    if epochs:
+        values |= with_epochs(values, min(epochs, values["epochs"])) | {"epochs": epochs}
+    recipe = parse_recipe(values, str(output / "recipe.json"))
     job = Job(dataset, manifest, output, Path(start.weights) if start.weights else None, device)
     fit = _fit(job, recipe)
     resumption = Resumption(after_epoch=len(History(output).epochs), epochs=recipe.epochs)
