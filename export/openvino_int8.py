@@ -93,10 +93,8 @@ def _round_weights(model: Any, float_model: Any, images: Image) -> None:
     import openvino
 
     float_layers = _operations(float_model)
-    first = True
-    for layer in model.get_ordered_ops():
-        if layer.get_type_name() not in LAYERS:
-            continue
+    layers = [each for each in model.get_ordered_ops() if each.get_type_name() in LAYERS]
+    for position, layer in enumerate(layers):
         float_layer = float_layers[layer.get_friendly_name()]
         weights = float_layer.input_value(1).get_node()
         multiply = layer.input_value(1).get_node()
@@ -106,12 +104,12 @@ def _round_weights(model: Any, float_model: Any, images: Image) -> None:
         within = tuple(axis for axis, size in enumerate(scale.shape) if size == 1)
         largest = np.abs(weights.data).max(axis=within, keepdims=True)
         step = np.where(largest > 0, largest / LARGEST_WEIGHT, 1).astype(np.float32)
-        steps = weights.data / step
-        rounded = round_together(steps, _moments(float_model, float_layer, images), LARGEST_WEIGHT) if first else steps
-        first = False
+        if position == 0:
+            rounded = round_together(weights.data / step, _moments(float_model, float_layer, images), LARGEST_WEIGHT)
+        else:
+            rounded = np.rint(weights.data / step)
         integers = multiply.input_value(0).get_node()
-        constant = openvino.opset13.constant(np.rint(rounded).astype(np.int8))
-        integers.input(0).replace_source_output(constant.output(0))
+        integers.input(0).replace_source_output(openvino.opset13.constant(rounded.astype(np.int8)).output(0))
         multiply.input(1).replace_source_output(openvino.opset13.constant(step).output(0))
 
 

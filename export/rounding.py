@@ -13,8 +13,7 @@ def round_together(weights: Values, moments: Values, limit: int) -> Values:
     moments: second moments [K, K] of the K inputs that a weight has each, sums of x·xᵀ.
 
     GPTQ (Frantar et al. 2022, arXiv 2210.17323): weight after weight of each output is rounded, and those that are left
-    move by what makes up for the error as well as they can. Neighbouring pixels of a picture are alike, and so are
-    their weights' errors worth each other.
+    move so that they make up for its error as well as they can, the better the more alike their inputs are.
     """
     left = weights.reshape(len(weights), -1).astype(np.float64)
     damped = moments + np.eye(len(moments)) * max(DAMPING * np.diag(moments).mean(), 1e-9)
