@@ -193,6 +193,32 @@ def test_models_of_the_folder_are_listed_and_only_good_ones_taken(client: httpx.
     assert shared.station.bundle == default_bundle_path()
 
 
+def test_a_bundle_from_elsewhere_is_listed_as_given_and_can_be_gone_back_to(models: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "of my own.leuko"
+    shutil.copytree(default_bundle_path(), elsewhere)
+    with running(bundle=elsewhere, bundle_folder=models) as it:
+        listed = it.client.get("/api/models").json()
+        assert [choice["name"] for choice in listed] == [
+            "shipped",
+            "damaged.leuko",
+            "second.leuko",
+            "wrong.leuko",
+            "given",
+        ]
+        for name in ("shipped", "given"):
+            assert [choice["name"] for choice in listed if choice["current"]] == ["given"]
+            switched = it.client.put("/api/model", json={"name": name}).json()
+            assert [choice["name"] for choice in switched if choice["current"]] == [name]
+        assert it.station.bundle == elsewhere
+
+
+def test_a_folder_of_bundles_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with running(bundle_folder=tmp_path / ("too-long" * 40)) as it:
+        answer = it.client.get("/api/models")
+    assert answer.status_code == 422
+    assert "can't be read (File name too long); let the app's user read it" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("name", ["../second.leuko", "/etc", "second.leuko/../second.leuko", "", "nope", "a" * 200])
 def test_a_model_that_is_not_in_the_list_is_not_found(client: httpx.Client, name: str) -> None:
     answer = client.put("/api/model", json={"name": name})

@@ -36,7 +36,8 @@ def create_app(
     models are that may be switched to.
     """
     metrics = Metrics(station)
-    parts = Parts(station, device, Access(token), Streams(), Choices(bundle_folder), NewestVerdict(station))
+    choices = Choices(bundle_folder, station.bundle)
+    parts = Parts(station, device, Access(token), Streams(), choices, NewestVerdict(station))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:  # noqa: ARG001

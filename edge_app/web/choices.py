@@ -1,4 +1,4 @@
-"""The bundles that the page may switch to: those of one folder, and the shipped one."""
+"""The bundles that the page may switch to: those of one folder, the shipped one, and the one the app began with."""
 
 import re
 import threading
@@ -12,6 +12,7 @@ from edge_app.installed import SHIPPED
 from edge_app.manifest import Format, Manifest, Precision
 
 MOST = 100  # bundles that are listed
+GIVEN = "given"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _Stamp = tuple[tuple[str, int, int], ...]
@@ -19,7 +20,10 @@ _Stamp = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True)
 class Choice:
-    """A bundle that can be switched to; `problem` says why it can't. name: `shipped`, or its name in the folder."""
+    """A bundle that can be switched to; `problem` says why it can't.
+
+    name: `shipped`, `given` (the one the app began with), or its name in the folder.
+    """
 
     name: str
     model: str | None
@@ -33,21 +37,31 @@ class Choice:
 class Choices:
     """Lists bundles, and finds one by a name that it has listed: no path ever comes from outside."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """Offer the bundles of a folder, looked at anew each time; None: the shipped one alone."""
+    def __init__(self, folder: Path | None, given: Path) -> None:
+        """Offer the shipped bundle and those of a folder, looked at anew each time, if there is one.
+
+        given: the bundle that the app was started with, offered as `given` where it is none of these.
+        """
         self._folder = folder
+        self._given = given.absolute()
         self._known: dict[Path, tuple[_Stamp, Manifest | str]] = {}
         self._lock = threading.Lock()
 
     def list(self, current: Path) -> list[Choice]:
-        """Return what there is, the shipped one first; `current` is the bundle in use."""
+        """Return what there is, the shipped one first; `current` is the bundle in use.
+
+        Raises BundleError when the folder can't be read.
+        """
         with self._lock:
             paths = self._paths()
             self._known = {path: known for path, known in self._known.items() if path in paths.values()}
             return [self._choice(name, path, current) for name, path in paths.items()]
 
     def path(self, name: str) -> Path:
-        """Return a bundle's path by its name in the list; raises BundleNotFoundError."""
+        """Return a bundle's path by its name in the list.
+
+        Raises BundleNotFoundError, and BundleError when the folder can't be read.
+        """
         path = self._paths().get(name)
         if path is None:
             raise BundleNotFoundError(f"there is no model {printable(name)}; choose one of the list")
@@ -55,9 +69,17 @@ class Choices:
 
     def _paths(self) -> dict[str, Path]:
         paths = {SHIPPED: default_bundle_path()}
-        if self._folder is not None and self._folder.is_dir():
-            found = sorted(path for path in self._folder.iterdir() if path.suffix in (".leuko", ".zip"))
-            paths |= {path.name: path for path in found[:MOST] if _NAME.fullmatch(path.name) and path.name != SHIPPED}
+        try:
+            if self._folder is not None and self._folder.is_dir():
+                found = sorted(path for path in self._folder.iterdir() if path.suffix in (".leuko", ".zip"))
+                paths |= {path.name: path for path in found[:MOST] if _NAME.fullmatch(path.name)}
+        except OSError as error:
+            raise BundleError(
+                f"the folder of bundles, {self._folder}, can't be read ({error.strerror}); let the app's user read it, "
+                "or start the app with another bundle_folder"
+            ) from None
+        if self._given not in (path.absolute() for path in paths.values()):
+            paths[GIVEN] = self._given
         return paths
 
     def _choice(self, name: str, path: Path, current: Path) -> Choice:
