@@ -53,11 +53,47 @@ class Resumption(Frozen):
     epochs: int
 
 
+class Earlier(Frozen):
+    """The run that wrote the weights which another started from.
+
+    run: its folder's name. epochs: of it and of those before it. test_images: how many images of the later run's test
+    part these were trained on; figures on them are too good.
+    """
+
+    run: str
+    epochs: int
+    test_images: int
+
+    @property
+    def warning(self) -> str:
+        """A sentence where test images were seen, else nothing."""
+        if not self.test_images:
+            return ""
+        return (
+            f"{self.test_images} of the test images are among those that {self.run} was trained on, whose weights this "
+            "run started from: figures of the test part are too good. Start from weights of the same split."
+        )
+
+
+class Start(Frozen):
+    """What a run started from, and each time it was gone on with.
+
+    model: in words. weights: the file given, which the user trusts. earlier: the run that wrote it, where it is known.
+    """
+
+    model: str
+    dataset: str
+    weights: str | None = None
+    earlier: Earlier | None = None
+    resumed: tuple[Resumption, ...] = ()
+
+
 class RunRecord(Frozen):
     """What a finished run was.
 
     weights_sha256: of `weights_file`, which in Ultralytics' case holds pickled code. backend: what Keras ran on.
-    resumed: each time that the run was gone on with; its epochs are not the recipe's where they were changed.
+    earlier: the run that wrote the weights which it started from, where that is known. resumed: each time that the run
+    was gone on with; its epochs are not the recipe's where they were changed.
     """
 
     format_version: Literal[1] = 1
@@ -72,6 +108,7 @@ class RunRecord(Frozen):
     dataset_path: str
     dataset_sha256: str
     started_from: str
+    earlier: Earlier | None = None
     resumed: tuple[Resumption, ...] = ()
     weights_sha256: str
     best_epoch: int
@@ -83,6 +120,16 @@ class RunRecord(Frozen):
     python: str
     leukoscope: str
     libraries: dict[str, str]
+
+    @property
+    def start(self) -> str:
+        """What it started from, and whose that was."""
+        return f"{self.started_from} of {self.earlier.run}" if self.earlier else self.started_from
+
+    @property
+    def warning(self) -> str:
+        """See `Earlier.warning`."""
+        return self.earlier.warning if self.earlier else ""
 
 
 class Evaluation(Frozen):

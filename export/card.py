@@ -42,9 +42,10 @@ purple-stain segmentation of its preprocessing record; output: logits. Positive 
 threshold {manifest.decision.threshold}, temperature {manifest.decision.temperature}.
 
 ## Training
-Started from {record.started_from}; {record.epochs_run} epochs, best on validation: epoch {record.best_epoch}. Batch
+Started from {record.start}; {record.epochs_run} epochs, best on validation: epoch {record.best_epoch}. Batch
 {recipe["batch"]}, {recipe["optimizer"]}, learning rate {recipe["learning_rate"]}, seed {recipe["seed"]}; recipe source:
 {recipe["source"]}. Device {record.device} ({record.machine}), Python {record.python}. The split is `{record.split}`.
+{record.warning}
 
 | data | images | cite |
 |---|---|---|

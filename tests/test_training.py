@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,13 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.dataset import read_dataset
-from benchmarks.run_folder import Evaluation, RunRecord, read_history, read_record, read_run
+from benchmarks.run_folder import Earlier, Evaluation, RunRecord, read_history, read_record, read_run
 from benchmarks.source_model import source_logits
+from edge_app.cli import leukoscope
 from edge_app.errors import TrainingError
+from edge_app.preprocessing import Preprocessing
+from train.dataset import build_dataset
+from train.earlier import earlier_run
 from train.recipe import load_recipe
+from train.results import results_page
 from train.run import resume, train
+from train.run_metrics import read_metrics
 
 
 def test_a_run_says_what_was_run(tiny_run: Path, tiny_dataset: Path) -> None:
@@ -74,7 +82,34 @@ def test_foreign_weights_need_to_be_trusted(tiny_dataset: Path, tiny_run: Path, 
 def test_trusted_weights_are_started_from(tiny_dataset: Path, tiny_run: Path, tmp_path: Path) -> None:
     recipe = load_recipe("yolo11n", epochs=1, batch=16, nominal_batch=16, learning_rate=1e-9)
     record = train(tiny_dataset, tmp_path / "run", recipe, weights=tiny_run / "weights.pt", trust_weights=True)
-    assert record.started_from == "weights.pt"
+    assert record.start == "weights.pt of tiny"
+    assert record.earlier == Earlier(run="tiny", epochs=2, test_images=0)
+    assert record.warning == ""
+
+
+def test_test_images_that_the_weights_of_another_run_were_trained_on_are_told(
+    kaggle_folder: Path, tiny_dataset: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    other = build_dataset([kaggle_folder], tmp_path / "other", seed=1, preprocessing=Preprocessing(height=64, width=64))
+    trained_on = {file.source_sha256 for file in read_dataset(tiny_dataset).select("train")}
+    seen = sum(file.source_sha256 in trained_on for file in other.select("test"))
+    assert seen
+    arguments = ["train", "yolo11n-scratch", "--data", str(tmp_path / "other"), "--output", str(tmp_path / "run")]
+    weights = ["--weights", str(tiny_run / "weights.pt"), "--trust-weights"]
+    result = CliRunner().invoke(leukoscope, [*arguments, *weights, "--epochs", "1", "--set", "small_epochs=0"])
+    assert result.exit_code == 0, result.output
+    warning = f"{seen} of the test images are among those that tiny was trained on"
+    assert f"Note: {warning}" in result.stderr
+    assert warning in (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert warning in results_page({"run": read_metrics(tmp_path / "run" / "metrics.json")})
+    again = earlier_run(tmp_path / "run" / "weights.pt", other)
+    assert again == Earlier(run="run", epochs=3, test_images=seen)  # its own training images are not, but tiny's are
+
+
+def test_weights_from_elsewhere_have_no_known_run(tiny_dataset: Path, tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copy(tiny_run / "weights.pt", tmp_path)
+    assert earlier_run(tmp_path / "weights.pt", read_dataset(tiny_dataset)) is None
+    assert earlier_run(tiny_run / "recipe.json", read_dataset(tiny_dataset)) is None
 
 
 def test_a_finished_run_is_neither_overwritten_nor_resumed(tiny_dataset: Path, tiny_run: Path) -> None:

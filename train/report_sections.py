@@ -60,6 +60,8 @@ def _summary(metrics: RunMetrics) -> Section:
     )
     if short := short_run(metrics):
         rest.append(f"This is a {short}.")
+    if metrics.run.warning:
+        rest.append(metrics.run.warning)
     text = "In brackets: 95 % intervals; Wilson's for shares, else a bootstrap over scene groups. "
     if metrics.run.split == "random":
         text += (
@@ -293,7 +295,7 @@ def _provenance(metrics: RunMetrics) -> Section:
     """Return what was run, on what and with what."""
     run = metrics.run
     rows = [
-        ("model", f"{model_title(run.model)}, started from {run.started_from}; input {size(metrics)}"),
+        ("model", f"{model_title(run.model)}, started from {run.start}; input {size(metrics)}"),
         ("epochs", f"{run.epochs_run} of {metrics.recipe_epochs}, the best {run.best_epoch}"),
         ("recipe", ", ".join(f"{name} {value}" for name, value in flat(run.recipe) if name != "model")),
         ("data set", f"{run.dataset_path}, {run.task}, {run.split} split, list sha256 {run.dataset_sha256}"),

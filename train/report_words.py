@@ -58,7 +58,7 @@ def short_run(metrics: RunMetrics) -> str:
     """
     run, epochs = metrics.run, metrics.recipe_epochs
     given = not run.recipe["pretrained"] and run.started_from.endswith((".pt", *KERAS_SUFFIXES))
-    before = f" after those of {run.started_from}" if given else ""
+    before = f" after {run.earlier.epochs if run.earlier else 'those'} of {run.start}" if given else ""
     return "" if run.epochs_run >= epochs else f"short run: {run.epochs_run} of {epochs} epochs{before}"
 
 

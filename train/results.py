@@ -223,7 +223,8 @@ def _training(runs: Runs) -> Iterator[str]:
     yield _table(titles, rows, words=len(titles))
     for name, each in runs.items():
         short = short_run(each)
-        yield f"**{name}**{f' ({short})' if short else ''} started from {each.run.started_from}. {_departures(each)}"
+        text = f"**{name}**{f' ({short})' if short else ''} started from {each.run.start}. {_departures(each)}"
+        yield f"{text} **{each.run.warning}**" if each.run.warning else text
 
 
 def _departures(metrics: RunMetrics) -> str:

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.dataset import DatasetManifest, read_dataset
-from benchmarks.run_folder import Framework, Resumption, RunRecord, WeightsFile, read_record
+from benchmarks.run_folder import Framework, Resumption, RunRecord, Start, WeightsFile, read_record
 from edge_app import __version__
 from edge_app.disk import check_folder, replace_file
 from edge_app.errors import TrainingError
-from edge_app.frozen import Frozen
+from train.earlier import earlier_run
 from train.history import History
 from train.job import Fit, Job
 from train.recipe import KerasRecipe, YoloRecipe, parse_recipe, with_epochs
@@ -26,18 +26,6 @@ from train.recipe import KerasRecipe, YoloRecipe, parse_recipe, with_epochs
 WEIGHTS_FILES: dict[Framework, WeightsFile] = {"ultralytics": "weights.pt", "keras": "model.keras"}
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 LIBRARIES = {"ultralytics": ("numpy", "torch", "torchvision", "ultralytics"), "keras": ("numpy", "keras")}
-
-
-class Start(Frozen):
-    """RUN/start.json: what a run started from, and each time it was gone on with.
-
-    model: in words. weights: the file given, which the user trusts.
-    """
-
-    model: str
-    dataset: str
-    weights: str | None = None
-    resumed: tuple[Resumption, ...] = ()
 
 
 def train(
@@ -69,7 +57,12 @@ def train(
         raise TrainingError(f"{output} can't be written ({error.strerror}); give --output a folder of yours") from error
     job = Job(dataset, manifest, output, weights, device)
     fit = _fit(job, recipe)
-    start = Start(model=fit.started_from, dataset=str(dataset), weights=str(weights.resolve()) if weights else None)
+    start = Start(
+        model=fit.started_from,
+        dataset=str(dataset),
+        weights=str(weights.resolve()) if weights else None,
+        earlier=earlier_run(weights, manifest) if weights else None,
+    )
     with _in_words(output):
         output.mkdir(parents=True)
         replace_file(output / "recipe.json", recipe.model_dump_json(indent=1).encode())
@@ -149,6 +142,7 @@ def _finish(job: Job, recipe: YoloRecipe | KerasRecipe, fit: Fit, start: Start) 
         dataset_path=str(job.dataset),
         dataset_sha256=manifest.list_sha256(),
         started_from=start.model,
+        earlier=start.earlier,
         resumed=start.resumed,
         weights_sha256=hashlib.sha256((output / WEIGHTS_FILES[framework]).read_bytes()).hexdigest(),
         best_epoch=best,
