@@ -53,6 +53,8 @@ def command(paths: tuple[Path, ...], output: Path, latency: Path | None, seconds
     from rich.progress import Progress
 
     times = output.with_suffix(".json")
+    if times == output:
+        raise InputError(f"{output} is where the times go; name --output a Markdown file, such as {output.stem}.md")
     check_output(output)
     bundles = [open_bundle(path) for path in paths]
     if latency:

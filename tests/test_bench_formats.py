@@ -7,7 +7,7 @@ from benchmarks.formats import command
 from benchmarks.graphs import Operation, executed_operations, listing
 from benchmarks.result_files import read_results
 from benchmarks.results import LatencyResults
-from edge_app.bundle import open_bundle
+from edge_app.bundle import default_bundle_path, open_bundle
 from edge_app.errors import InputError
 from edge_app.runtimes import model_of
 from tests.conftest import FORMATS
@@ -39,6 +39,14 @@ def test_times_of_another_kind_are_refused(tiny_bundles: dict[str, Path], tmp_pa
     (tmp_path / "x.json").write_text("{}")
     arguments = [str(tiny_bundles["tflite-fp32"]), "-o", str(tmp_path / "a.md"), "--latency", str(tmp_path / "x.json")]
     assert isinstance(CliRunner().invoke(command, arguments).exception, InputError)
+
+
+def test_a_page_that_would_lie_where_the_times_go_is_refused(tmp_path: Path) -> None:
+    output = tmp_path / "formats.json"
+    refused = CliRunner().invoke(command, [str(default_bundle_path()), "-o", str(output)]).exception
+    assert isinstance(refused, InputError)
+    assert "name --output a Markdown file, such as formats.md" in str(refused)
+    assert not output.exists()
 
 
 @pytest.mark.parametrize("model_format", FORMATS)
