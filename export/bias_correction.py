@@ -4,6 +4,9 @@ Most of a segmented picture is black, so a rounding error of the background's co
 shifts every layer after it. Layer by layer, in order of execution, the bias of each channel takes up the shift that is
 left (empirical bias correction: Nagel et al., Data-Free Quantization, ICCV 2019, section 4.2).
 
+One bias can't take up two shifts, that of the background and that of the cells. If all pixels counted alike, it would
+be the background's, and the cells, which tell the classes apart, would be off.
+
 A layer is measured on the network as it is after the layers before it were corrected. So that this costs two runs of
 the network and not one for each layer, the network is cut after each layer and what crosses a cut is kept.
 """
@@ -12,12 +15,14 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from edge_app.preprocessing import Image
 
 CORRECTION_IMAGES = 128
+BACKGROUND = 0.25  # what each pixel counts, and a pixel of a cell 1 more
 SMALLEST_SHARE = 0.25  # of values that a bias moves; those that a ReLU cut off don't follow it
 
 Tensor = Hashable  # a tensor's name or number in its model
@@ -65,7 +70,8 @@ def correct(
 ) -> None:
     """Shift the biases so that each layer's mean output over images is the wanted one, channel by channel.
 
-    wanted: the float model's means [C] by layer. images: uint8 [N, H, W, 3]. on_progress: called with the share done.
+    wanted: the float model's `channel_means` [C] by layer. images: uint8 [N, H, W, 3]. on_progress: called with the
+    share done.
     """
     kept: list[dict[Tensor, Values]] = [{graph.input: image[np.newaxis]} for image in images]
     writers = {tensor: index for index, node in enumerate(graph.nodes) for tensor in node.outputs}
@@ -81,7 +87,7 @@ def correct(
 
         run = graph.piece(nodes, {name: kept[0][name] for name in inputs}, [layer])
         found = [run({name: each[name] for name in inputs})[0] for each in kept]
-        graph.shift(layer, _shifts(graph, layer, wanted[layer], found))
+        graph.shift(layer, _shifts(graph, layer, wanted[layer], found, images))
 
         run = graph.piece(nodes, {name: kept[0][name] for name in inputs}, lasting)
         for each in kept if lasting else ():
@@ -91,24 +97,31 @@ def correct(
         on_progress(count / len(graph.layers))
 
 
-def _shifts(graph: Graph, layer: Tensor, wanted: Means, found: Sequence[Values]) -> Means:
+def channel_means(outputs: Iterable[Sequence[Values]], images: Image, axis: int) -> list[Means]:
+    """Return the mean of each tensor in each of its channels, by what the pixels count.
+
+    outputs: image by image, the tensors. images: uint8 [N, H, W, 3]. axis: that of the channels.
+    """
+    means = ([_mean(value, image, axis) for value in values] for values, image in zip(outputs, images, strict=True))
+    return [np.mean(each, axis=0) for each in zip(*means, strict=True)]
+
+
+def _shifts(graph: Graph, layer: Tensor, wanted: Means, found: Sequence[Values], images: Image) -> Means:
     """Return what each channel's bias must gain; where some values are cut off, the others must move further."""
-    rows = [by_channel(values, graph.channels) for values in found]
-    mean = np.mean([graph.real(layer, each).mean(axis=0, dtype=np.float64) for each in rows], axis=0)
-    limits = (np.iinfo if np.issubdtype(rows[0].dtype, np.integer) else np.finfo)(rows[0].dtype)
-    inside = np.mean([((each > limits.min) & (each < limits.max)).mean(axis=0) for each in rows], axis=0)
+    limits = (np.iinfo if np.issubdtype(found[0].dtype, np.integer) else np.finfo)(found[0].dtype)
+    (mean,) = channel_means(([graph.real(layer, each)] for each in found), images, graph.channels)
+    (inside,) = channel_means(([(each > limits.min) & (each < limits.max)] for each in found), images, graph.channels)
     return np.asarray((wanted - mean) / np.maximum(inside, SMALLEST_SHARE))
 
 
-def by_channel(values: Values, axis: int) -> Values:
-    """Return values [1, …] as [N, C]; axis: that of the channels."""
-    return np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
-
-
-def channel_means(outputs: Iterable[Sequence[Values]], axis: int) -> list[Means]:
-    """Return the mean of each tensor in each of its channels; outputs: image by image, the tensors. axis: as above."""
-    means = ([by_channel(value, axis).mean(axis=0, dtype=np.float64) for value in values] for values in outputs)
-    return [np.mean(each, axis=0) for each in zip(*means, strict=True)]
+def _mean(values: Values, image: Image, axis: int) -> Means:
+    """Return the mean of values [1, …] in each channel [C]; where these have pixels, by what each counts."""
+    last = np.moveaxis(values, axis, -1)
+    rows = last.reshape(-1, last.shape[-1])
+    if last.ndim != 4:
+        return np.asarray(rows.mean(axis=0, dtype=np.float64))
+    cells = cv2.resize(np.array(image.any(axis=2), np.float64), last.shape[2:0:-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(np.average(rows, axis=0, weights=cells.reshape(-1) + BACKGROUND))
 
 
 def _readers(nodes: Sequence[Node]) -> dict[Tensor, set[int]]:

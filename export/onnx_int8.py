@@ -59,7 +59,7 @@ def quantise(
         )
         graph, float_model = _Graph(onnx.load(quantised)), onnx.load(cleaned)
     images = calibration[:CORRECTION_IMAGES]
-    wanted = channel_means(_outputs(float_model, list(graph.outputs.values()), images), 1)
+    wanted = channel_means(_outputs(float_model, list(graph.outputs.values()), images), images, 1)
     correct(graph, dict(zip(graph.layers, wanted, strict=True)), images, on_progress)
     return (graph.model.SerializeToString(),)
 

@@ -64,7 +64,7 @@ def quantise(
     images = calibration[:CORRECTION_IMAGES]
     _round_weights(model, float_model, images)
     graph = _Graph(model)
-    wanted = channel_means(_outputs(float_model, list(map(str, graph.layers)), images), 1)
+    wanted = channel_means(_outputs(float_model, list(map(str, graph.layers)), images), images, 1)
     correct(graph, dict(zip(graph.layers, wanted, strict=True)), images, lambda share: on_progress((1 + share) / 2))
     return files_of(model)
 

@@ -39,7 +39,7 @@ def quantise(
     converter._experimental_calibrate_only = True
     quantised = convert.mlir_quantize(run_converter(converter), denylisted_nodes=sorted(float_layers))
     images, graph = calibration[:CORRECTION_IMAGES], _Graph(util.modify_model_io_type(quantised, tf.uint8, tf.float32))
-    wanted = channel_means(_outputs(plain[0], graph.tensors_of(_as_object(plain[0])), images), -1)
+    wanted = channel_means(_outputs(plain[0], graph.tensors_of(_as_object(plain[0])), images), images, -1)
     correct(graph, dict(zip(graph.layers, wanted, strict=True)), images, on_progress)
     return (graph.content(),)
 

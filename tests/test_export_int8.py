@@ -15,7 +15,7 @@ from edge_app.cli import leukoscope
 from edge_app.manifest import Format, Precision
 from edge_app.runtimes import Logits, Model, load_model, model_of
 from export import openvino_int8
-from export.bias_correction import Means, Node, Run, Tensor, Values, correct
+from export.bias_correction import Means, Node, Run, Tensor, Values, channel_means, correct
 from export.export import CONVERTERS, make_bundle, open_run
 from export.gate import run_all
 from export.layer_noise import noise_to_signal, worst_first
@@ -64,6 +64,15 @@ def test_a_wrong_bias_is_put_right_before_the_layers_after_it_are_measured() -> 
     assert chain.biases == {"first": [0], "second": [0]}
     assert chain.ran.count("first") == 8  # once to measure, once to go on from
     assert chain.ran.count("second") == 4
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_a_pixel_of_a_cell_counts_five_times_as_much_as_one_of_the_background(axis: int) -> None:
+    images = np.zeros((1, 4, 8, 3), np.uint8)
+    images[:, :, 4:] = 7  # the cell
+    values = np.moveaxis(np.array([[[[0, 5], [1, 5]], [[0, 5], [1, 5]]]], np.float32), -1, axis)  # 2 × 2 pixels
+    pooled = np.array([[0.5, 5]], np.float32)
+    assert channel_means([[values, pooled]], images, axis) == [pytest.approx([5 / 6, 5]), pytest.approx([0.5, 5])]
 
 
 def test_layers_are_ranked_by_the_noise_that_each_adds() -> None:
