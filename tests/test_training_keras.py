@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.run_folder import Evaluation, read_history, read_record, read_run
 from edge_app.errors import TrainingError
 from tests.keras_training import PLAIN, finish, start
-from train.recipe import load_recipe
+from train.keras_model import build_network
+from train.recipe import KerasRecipe, load_recipe
 from train.run import train
 
 
@@ -26,6 +28,26 @@ def test_a_model_trains_and_is_measured(model: str, backend: str, few: Path, tmp
     assert epoch.learning_rate == pytest.approx(record.recipe["learning_rate"] * record.recipe["final_share"])
     assert read_record(tmp_path / "run" / "evaluation.json", Evaluation).confusion.keys() == {"val", "test"}
     assert not (tmp_path / "run" / "keras").exists()
+
+
+# Keras' tensorflow variables don't know numpy's newest keyword
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+def test_frozen_batch_norms_stay_as_they_were_while_the_rest_is_trained(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.keras_fit.best_epoch", lambda _, epochs: epochs[-1].epoch)  # the last one's is kept
+    changes = {"schedule": "plateau", "small_epochs": 0, "size": 75, "batch": 2, "augmentation": {"recapture": None}}
+    found = []
+    for epochs, frozen in ((1, 0), (2, 1)):
+        recipe = load_recipe("resnet50-scratch", epochs=epochs, frozen_norm_epochs=frozen, **changes)
+        assert isinstance(recipe, KerasRecipe)
+        train(few, tmp_path / str(epochs), recipe)
+        network = build_network(recipe, 2, 75)
+        network.load_weights(tmp_path / str(epochs) / "model.keras")
+        found.append({layer.name: layer.get_weights() for layer in network.layers if layer.get_weights()})
+    for name, weights in found[0].items():
+        same = all(np.allclose(*pair, rtol=1e-3, atol=1e-5) for pair in zip(weights, found[1][name], strict=True))
+        assert same == name.endswith("_bn"), name
 
 
 def test_without_network_pretrained_weights_are_one_sentence_and_nothing_half_made(few: Path, tmp_path: Path) -> None:

@@ -55,12 +55,7 @@ class KerasFit:
         self.history = History(job.output)
         with self.scope():
             self.network, self.started_from = self._network()
-            self.network.compile(
-                keras.optimizers.AdamW(self.recipe.learning_rate, weight_decay=self.recipe.weight_decay),
-                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-                metrics=["accuracy"],
-                jit_compile=False if job.device == "cpu" else "auto",  # on a CPU, compiling outlasts what it saves
-            )
+            self._compile(keras.optimizers.AdamW(self.recipe.learning_rate, weight_decay=self.recipe.weight_decay))
             self.network.optimizer.build(self.network.trainable_variables)
             # at its first batch Keras builds losses and metrics, which on torch moves the averages of batch norms
             weights = self.network.get_weights()
@@ -96,10 +91,27 @@ class KerasFit:
             return network, self.job.weights.name
         return network, "random weights"
 
+    def _compile(self, optimizer: Any) -> None:
+        self.network.compile(
+            optimizer,
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            jit_compile=False if self.job.device == "cpu" else "auto",  # on a CPU, compiling outlasts what it saves
+        )
+
+    def _freeze_norms(self) -> None:
+        norms = [each for each in self.network.layers if isinstance(each, keras.layers.BatchNormalization)]
+        if any(norm.trainable for norm in norms):
+            for norm in norms:
+                norm.trainable = False  # which also has it compute by its averages
+            self._compile(self.network.optimizer)
+
     def _epoch(self, done: int) -> Epoch:
         """Train the epoch after `done` ones, and return its line of the history."""
         recipe, epochs, started = self.recipe, self.history.epochs, time.monotonic()
         size = recipe.small_size if done < recipe.small_epochs else recipe.size
+        if done >= recipe.epochs - recipe.frozen_norm_epochs:
+            self._freeze_norms()
         order = shown(self.parts["train"].labels, recipe.balance)
         np.random.default_rng((recipe.seed, done)).shuffle(order)
         batches = Batches(self.parts["train"], order, recipe.batch, size, recipe.augmentation, (recipe.seed, done))

@@ -100,6 +100,8 @@ class KerasRecipe(Recipe):
     weights were trained, else fed as they are. schedule: "plateau" multiplies the learning rate by plateau_factor
     after plateau_patience epochs without a lower validation loss, down to min_learning_rate; "cosine" lets it fall to
     final_share of itself. batch_norm_momentum: of the running averages, shorter where epochs are few.
+    frozen_norm_epochs: in so many last epochs batch norms keep their averages, scales and offsets, so that what is
+    trained is the network as it judges later (Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021).
     """
 
     model: Literal["resnet50", "inception_resnet_v2"]
@@ -114,6 +116,7 @@ class KerasRecipe(Recipe):
     plateau_patience: Annotated[int, Field(ge=1)] = 3
     min_learning_rate: Annotated[float, Field(ge=0)] = 0
     batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    frozen_norm_epochs: Annotated[int, Field(ge=0)] = 0
     augmentation: Augmentation
 
 
