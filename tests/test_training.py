@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import shutil
 import signal
@@ -13,13 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.dataset import read_dataset
-from benchmarks.run_folder import Earlier, Evaluation, RunRecord, read_history, read_record, read_run
+from benchmarks.run_folder import Earlier, Epoch, Evaluation, RunRecord, read_history, read_record, read_run
 from benchmarks.source_model import source_logits
 from edge_app.cli import leukoscope
 from edge_app.errors import TrainingError
 from edge_app.preprocessing import Preprocessing
 from train.dataset import build_dataset
 from train.earlier import earlier_run
+from train.history import History
 from train.recipe import load_recipe
 from train.results import results_page
 from train.run import resume, train
@@ -140,6 +142,28 @@ def test_a_disk_that_takes_no_more_is_one_sentence(
         train(tiny_dataset, run, load_recipe("yolo11n-scratch"))
     with pytest.raises(TrainingError, match=words):
         resume(run)
+
+
+def test_epochs_that_were_run_small_stay_small_ones_when_a_run_is_to_end_sooner(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the best of them, measured at the small size, would pass for the best at the full one."""
+
+    def killed(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.yolo.YoloFit.run", killed)
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_dataset, run, load_recipe("yolo11n-scratch", epochs=8, small_epochs=4))
+    for epoch in range(1, 4):
+        line = Epoch(
+            epoch=epoch, seconds=1, learning_rate=1, train_loss=1, train_accuracy=1, val_loss=1, val_accuracy=1
+        )
+        History(run).append(line)
+    with pytest.raises(KeyboardInterrupt):
+        resume(run, epochs=4)
+    assert json.loads((run / "recipe.json").read_text())["small_epochs"] == 3
 
 
 def test_without_network_pretrained_weights_are_one_sentence_and_nothing_half_made(

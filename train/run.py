@@ -75,8 +75,8 @@ def resume(output: Path, *, epochs: int | None = None, device: str = "cpu") -> R
     """Go on with a run that was cut off, from the last epoch it saved, and return its record.
 
     epochs: end after so many in all, instead of the recipe's; a learning rate that falls by the clock falls faster or
-    slower accordingly. With fewer epochs the share of small ones stays, with more their number. Raises TrainingError
-    when there is nothing to go on from.
+    slower accordingly. With fewer epochs the share of small ones stays, with more their number; those that were run
+    stay small ones. Raises TrainingError when there is nothing to go on from.
     """
     if (output / "run.json").exists():
         raise TrainingError(f"{output} holds a finished run; there is nothing to resume")
@@ -88,12 +88,15 @@ def resume(output: Path, *, epochs: int | None = None, device: str = "cpu") -> R
     if manifest != read_record(output / "dataset.json", DatasetManifest):
         raise TrainingError(f"{dataset} was built again since {output} was started; start a new run")
     values = json.loads((output / "recipe.json").read_text("utf-8"))
+    done = len(History(output).epochs)
     if epochs:
+        small = min(values.get("small_epochs", 0), done)
         values |= with_epochs(values, min(epochs, values["epochs"])) | {"epochs": epochs}
+        values["small_epochs"] = max(values["small_epochs"], small)
     recipe = parse_recipe(values, str(output / "recipe.json"))
     job = Job(dataset, manifest, output, Path(start.weights) if start.weights else None, device)
     fit = _fit(job, recipe)
-    resumption = Resumption(after_epoch=len(History(output).epochs), epochs=recipe.epochs)
+    resumption = Resumption(after_epoch=done, epochs=recipe.epochs)
     start = start.replace(resumed=(*start.resumed, resumption))
     with _in_words(output):
         replace_file(output / "recipe.json", recipe.model_dump_json(indent=1).encode())
