@@ -112,6 +112,9 @@ def test_weights_from_elsewhere_have_no_known_run(tiny_dataset: Path, tiny_run: 
     shutil.copy(tiny_run / "weights.pt", tmp_path)
     assert earlier_run(tmp_path / "weights.pt", read_dataset(tiny_dataset)) is None
     assert earlier_run(tiny_run / "recipe.json", read_dataset(tiny_dataset)) is None
+    shutil.copy(tiny_run / "run.json", tmp_path)  # but not what else is known of the run
+    with pytest.raises(TrainingError, match=r"can't be told .*; to start from it all the same, copy it out"):
+        earlier_run(tmp_path / "weights.pt", read_dataset(tiny_dataset))
 
 
 def test_a_finished_run_is_neither_overwritten_nor_resumed(tiny_dataset: Path, tiny_run: Path) -> None:

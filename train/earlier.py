@@ -5,22 +5,29 @@ from pathlib import Path
 
 from benchmarks.dataset import DatasetManifest
 from benchmarks.run_folder import Earlier, RunRecord, Start, read_record, read_run
+from edge_app.errors import TrainingError
 
 
 def earlier_run(weights: Path, manifest: DatasetManifest) -> Earlier | None:
     """Return the run that wrote a file of weights, or None when the file is in no run's folder.
 
     manifest: of the data set that the new run is trained on. Images are told by the hash of the file they came from.
-    Raises TrainingError when that run's records can't be read, or the file is not what it wrote.
+    Raises TrainingError when a record of these runs can't be read, or a file of weights is not what its run wrote.
     """
-    runs = list(_runs(weights))
+    try:
+        runs = list(_runs(weights))
+        seen = {
+            file.source_sha256
+            for folder, _ in runs
+            for file in read_record(folder / "dataset.json", DatasetManifest).select("train")
+        }
+    except TrainingError as error:
+        raise TrainingError(
+            f"what {weights} was trained on can't be told ({error}); to start from it all the same, copy it out of its "
+            "run's folder"
+        ) from error
     if not runs:
         return None
-    seen = {
-        file.source_sha256
-        for folder, _ in runs
-        for file in read_record(folder / "dataset.json", DatasetManifest).select("train")
-    }
     return Earlier(
         run=runs[0][0].name,
         epochs=sum(record.epochs_run for _, record in runs),

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,12 +36,14 @@ def train(
     weights: Path | None = None,
     trust_weights: bool = False,
     device: str = "cpu",
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> RunRecord:
     """Train by a recipe on a built data set, write the run folder `output` (a new one), and return its record.
 
     weights: a file to start from; Ultralytics' are unpickled, so `trust_weights` must be said, and of Keras' only the
-    arrays are read. device: "cpu", or the numbers of GPUs as in "0" or "0,1". Raises TrainingError when the run can't
-    start, leaving nothing behind, and DatasetError when the data set is none.
+    arrays are read. device: "cpu", or the numbers of GPUs as in "0" or "0,1". on_warning: is told, before anything is
+    trained, what will make the run's figures worthless. Raises TrainingError when the run can't start, leaving nothing
+    behind, and DatasetError when the data set is none.
     """
     manifest = read_dataset(dataset)
     if output.exists():
@@ -56,12 +58,15 @@ def train(
     except OSError as error:
         raise TrainingError(f"{output} can't be written ({error.strerror}); give --output a folder of yours") from error
     job = Job(dataset, manifest, output, weights, device)
+    earlier = earlier_run(weights, manifest) if weights else None
+    if earlier and earlier.warning:
+        on_warning(earlier.warning)
     fit = _fit(job, recipe)
     start = Start(
         model=fit.started_from,
         dataset=str(dataset),
         weights=str(weights.resolve()) if weights else None,
-        earlier=earlier_run(weights, manifest) if weights else None,
+        earlier=earlier,
     )
     with _in_words(output):
         output.mkdir(parents=True)

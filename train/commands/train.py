@@ -4,10 +4,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks.dataset import read_dataset
 from edge_app.errors import TrainingError
 from train.commands.evaluate import evaluate_with_bar, print_evaluation
-from train.earlier import earlier_run
 from train.recipe import load_recipe, parse_changes, recipe_names
 from train.run import resume, train
 
@@ -76,7 +74,13 @@ def command(
         return
     if data is None:
         raise TrainingError("name a data set with --data; leukoscope dataset build makes one")
-    if weights and (earlier := earlier_run(weights, read_dataset(data))) and earlier.warning:
-        click.echo(f"Note: {earlier.warning}", err=True)
-    train(data, folder, recipe, weights=weights, trust_weights=trust_weights, device=device)
+    train(
+        data,
+        folder,
+        recipe,
+        weights=weights,
+        trust_weights=trust_weights,
+        device=device,
+        on_warning=lambda text: click.echo(f"Note: {text}", err=True),
+    )
     print_evaluation(evaluate_with_bar(folder), folder)
