@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.dataset import load_part, read_dataset
 from benchmarks.run_folder import Evaluation, read_history, read_record, read_run
 from edge_app.errors import TrainingError
 from tests.keras_training import PLAIN, finish, start
@@ -48,6 +49,25 @@ def test_frozen_batch_norms_stay_as_they_were_while_the_rest_is_trained(
     for name, weights in found[0].items():
         same = all(np.allclose(*pair, rtol=1e-3, atol=1e-5) for pair in zip(weights, found[1][name], strict=True))
         assert same == name.endswith("_bn"), name
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+def test_averages_of_batch_norms_are_those_of_the_training_images_as_they_are(few: Path, tmp_path: Path) -> None:
+    changes = {"epochs": 1, "small_epochs": 0, "size": 75, "batch": 64, "norm_images": 64}  # more than there are
+    recipe = load_recipe("resnet50-scratch", **changes)
+    assert isinstance(recipe, KerasRecipe)
+    train(few, tmp_path / "run", recipe)
+    network = build_network(recipe, 2, 75)
+    network.load_weights(tmp_path / "run" / "model.keras")
+    norms = [layer for layer in network.layers if layer.name.endswith("_bn")]
+    averages = [norm.get_weights()[2:] for norm in norms]
+    for norm in norms:
+        norm.momentum = 0
+    images, _ = load_part(few, read_dataset(few), "train")
+    network(np.stack(images).astype(np.float32), training=True)
+    for norm, before in zip(norms, averages, strict=True):
+        for found, expected in zip(before, norm.get_weights()[2:], strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3, err_msg=norm.name)
 
 
 def test_without_network_pretrained_weights_are_one_sentence_and_nothing_half_made(few: Path, tmp_path: Path) -> None:

@@ -99,12 +99,28 @@ class KerasFit:
             jit_compile=False if self.job.device == "cpu" else "auto",  # on a CPU, compiling outlasts what it saves
         )
 
+    def _norms(self) -> list[Any]:
+        """Return the batch norms that don't compute by their averages in training."""
+        found = (each for each in self.network.layers if isinstance(each, keras.layers.BatchNormalization))
+        return [norm for norm in found if norm.trainable]
+
     def _freeze_norms(self) -> None:
-        norms = [each for each in self.network.layers if isinstance(each, keras.layers.BatchNormalization)]
-        if any(norm.trainable for norm in norms):
+        if norms := self._norms():
             for norm in norms:
                 norm.trainable = False  # which also has it compute by its averages
             self._compile(self.network.optimizer)
+
+    def _measure_norms(self, size: int) -> None:
+        """Set the averages of the batch norms to those over the recipe's `norm_images`, shown as they are."""
+        norms = self._norms()
+        shuffled = np.random.default_rng(self.recipe.seed).permutation(len(self.parts["train"].labels))
+        batches = Batches(self.parts["train"], shuffled[: self.recipe.norm_images], self.recipe.batch, size)
+        for index in range(len(batches) if norms else 0):
+            for norm in norms:
+                norm.momentum = index / (index + 1)  # the mean of all batches so far
+            self.network(batches[index][0], training=True)
+        for norm in norms:
+            norm.momentum = self.recipe.batch_norm_momentum
 
     def _epoch(self, done: int) -> Epoch:
         """Train the epoch after `done` ones, and return its line of the history."""
@@ -123,15 +139,18 @@ class KerasFit:
             rate = learning_rate(recipe, epochs, done + (batch + 1) / len(batches))
             self.network.optimizer.learning_rate = rate
 
-        found = self.network.fit(
+        verbose = 1 if sys.stdout.isatty() else 2
+        trained = self.network.fit(
             batches,
             initial_epoch=done,
             epochs=done + 1,
-            validation_data=Batches(self.parts["val"], every, recipe.batch, size),
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate)],
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=verbose,
         ).history
-        if not all(map(math.isfinite, (found["loss"][0], found["val_loss"][0]))):
+        self._measure_norms(size)
+        validation = Batches(self.parts["val"], every, recipe.batch, size)
+        validated = self.network.evaluate(validation, verbose=verbose, return_dict=True)
+        if not all(map(math.isfinite, (trained["loss"][0], validated["loss"]))):
             raise TrainingError(
                 f"the loss of epoch {done + 1} is no number; start a new run with a lower --learning-rate"
             )
@@ -139,10 +158,10 @@ class KerasFit:
             epoch=done + 1,
             seconds=(epochs[-1].seconds if epochs else 0) + time.monotonic() - started,
             learning_rate=rate,
-            train_loss=found["loss"][0],
-            train_accuracy=found["accuracy"][0],
-            val_loss=found["val_loss"][0],
-            val_accuracy=found["val_accuracy"][0],
+            train_loss=trained["loss"][0],
+            train_accuracy=trained["accuracy"][0],
+            val_loss=validated["loss"],
+            val_accuracy=validated["accuracy"],
         )
 
     def _keep(self, epoch: Epoch) -> None:
@@ -169,7 +188,8 @@ class KerasFit:
 class Batches(keras.utils.PyDataset):  # type: ignore[misc, name-defined]
     """Batches of images, float32 [B, size, size, 3], RGB, 0 to 255, and of their classes, int64 [B].
 
-    What an epoch shows depends on `seed` alone, whatever thread makes it.
+    Without augmentation they are as the data set holds them. What an epoch shows depends on `seed` alone, whatever
+    thread makes it.
     """
 
     def __init__(
@@ -178,7 +198,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc, name-defined]
         order: npt.NDArray[np.int64],
         batch: int,
         size: int,
-        augmentation: Augmentation = Augmentation(),  # noqa: B008  (frozen)
+        augmentation: Augmentation | None = None,
         seed: tuple[int, ...] = (),
     ) -> None:
         super().__init__(workers=max(2, len(os.sched_getaffinity(0))), max_queue_size=16)
@@ -193,6 +213,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc, name-defined]
         chosen = self.order[index * self.batch : (index + 1) * self.batch]
         batch = np.empty((len(chosen), self.size, self.size, 3), np.float32)
         for row, each in enumerate(chosen.tolist()):
-            image = self.images.training_image(each, self.augmentation, generator)
+            image = self.images.images[each]
+            if self.augmentation:
+                image = self.images.training_image(each, self.augmentation, generator)
             batch[row] = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return batch, self.images.labels[chosen]
