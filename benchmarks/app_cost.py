@@ -23,6 +23,7 @@ import click
 from edge_app.app import load_verified, running
 from edge_app.bundle import default_bundle_path
 from edge_app.cameras import open_camera
+from edge_app.cli import run_command
 from edge_app.scale import Ruler
 from edge_app.settings import load_settings
 
@@ -148,4 +149,4 @@ def main(rounds: int, seconds: float, threads: int, bundle: Path | None, as_json
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main, "app_cost")

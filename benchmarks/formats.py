@@ -5,7 +5,6 @@ agreement and size stand in the bundles' manifests, where the export put what th
 """
 
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,8 @@ from benchmarks.reels import draw_reels
 from benchmarks.result_files import check_output, read_results, write_results
 from benchmarks.results import LatencyResults, LatencyRun, Minimum
 from edge_app.bundle import Bundle, open_bundle
-from edge_app.errors import InputError, LeukoscopeError
+from edge_app.cli import run_command
+from edge_app.errors import InputError
 from edge_app.manifest import Manifest
 from edge_app.runtimes import model_of
 
@@ -187,7 +187,4 @@ def _bytes(bundle: Bundle) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        command(standalone_mode=False)
-    except LeukoscopeError as error:
-        sys.exit(f"error: {error}")
+    run_command(command, "formats")

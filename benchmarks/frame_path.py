@@ -8,7 +8,6 @@ One core and all of them are measured in processes of their own.
 
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -28,7 +27,8 @@ from benchmarks.results import Count, Environment, FrameSize, Positive
 from edge_app.bundle import default_bundle_path, open_bundle
 from edge_app.cameras import Frame
 from edge_app.classifier import Classifier
-from edge_app.errors import InferenceError, LeukoscopeError
+from edge_app.cli import run_command
+from edge_app.errors import InferenceError
 from edge_app.frozen import Frozen
 from edge_app.images import find_images, read_image
 from edge_app.preprocessing import Image, Preprocessing, prepare
@@ -264,8 +264,4 @@ def main(bundle: Path | None, images: Path | None, frames: int, rounds: int, out
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LeukoscopeError as error:
-        click.echo(f"frame_path: {error}", err=True)
-        sys.exit(error.exit_code)
+    run_command(main, "frame_path")

@@ -73,10 +73,15 @@ def leukoscope() -> None:
     """
 
 
-def main() -> None:
-    """Run the command line; an error of ours is one line on stderr and its exit code."""
+def run_command(command: click.Command, name: str) -> None:
+    """Run a command by the process' arguments; an error of ours is one line on stderr and its exit code."""
     try:
-        leukoscope.main(standalone_mode=True)
+        command.main(standalone_mode=True)
     except LeukoscopeError as error:
-        click.echo(f"leukoscope: {error}", err=True)
+        click.echo(f"{name}: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_command(leukoscope, "leukoscope")

@@ -8,7 +8,6 @@ sizes and counts in `edge_app/slides.py` were measured on real smears; no pixel 
 """
 
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.errors import InputError, LeukoscopeError
+from edge_app.cli import run_command
+from edge_app.errors import InputError
 from edge_app.preprocessing import Image
 from edge_app.slides import BLAST, LYMPHOCYTE, MONOCYTE, NEUTROPHIL, SLIDES, CellType, Colour, Kind, Look, Slide
 
@@ -367,8 +367,4 @@ def command(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        command()
-    except LeukoscopeError as error:
-        click.echo(f"smears: {error}", err=True)
-        sys.exit(error.exit_code)
+    run_command(command, "smears")

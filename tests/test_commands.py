@@ -210,6 +210,27 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert name in call("--help").output
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("benchmarks.app_cost", "--bundle", "nowhere.leuko"),
+        ("benchmarks.formats", "nowhere.leuko", "--output", "formats.md"),
+        ("benchmarks.frame_path", "--bundle", "nowhere.leuko"),
+        ("benchmarks.training_throughput", "--data", "nowhere"),
+        ("train.results", "nowhere", "--output", "results.md"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_the_error_of_a_module_that_is_a_command_is_one_sentence(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode > 1, done
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{arguments[0].rpartition('.')[2]}: ")
+    assert "nowhere" in line
+    assert not done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_and_classify_load_no_training_library() -> None:
     heavy = "('torch', 'tensorflow', 'ultralytics', 'keras', 'onnxruntime', 'openvino', 'sklearn', 'scipy')"
     code = (

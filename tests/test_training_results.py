@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edge_app.errors import LeukoscopeError
 from train.report_words import percent
 from train.results import command, read_kept, results_page
 from train.run_metrics import RunMetrics, read_metrics
@@ -82,7 +83,6 @@ def test_the_command_takes_runs_in_and_writes_the_page(tiny_run: Path, tmp_path:
 
 
 def test_a_run_that_was_not_evaluated_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    result = CliRunner().invoke(command, [str(tmp_path), "--output", str(tmp_path / "results.md")])
-    assert result.exit_code != 0
-    assert "leukoscope evaluate" in result.output
+    with pytest.raises(LeukoscopeError, match="leukoscope evaluate"):
+        command.main([str(tmp_path), "--output", str(tmp_path / "results.md")], standalone_mode=False)
     assert not (tmp_path / "results.md").exists()

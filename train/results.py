@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from benchmarks.page import Column, Table
-from edge_app.errors import LeukoscopeError
+from edge_app.cli import run_command
 from edge_app.manifest import INTENDED_USE
 from train.published import PUBLISHED
 from train.recipe import load_recipe, recipe_names
@@ -41,14 +41,11 @@ Runs = Mapping[str, RunMetrics]  # by name
 def command(runs: tuple[Path, ...], output: Path) -> None:
     """Take the metrics of evaluated runs into the folder beside OUTPUT that has its name, and write OUTPUT anew."""
     kept = output.with_suffix("")
-    try:
-        for run in runs:
-            read_metrics(run / METRICS)
-            kept.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(run / METRICS, kept / f"{run.resolve().name}.json")
-        output.write_text(results_page(read_kept(kept)), "utf-8")
-    except LeukoscopeError as error:
-        raise click.ClickException(str(error)) from None
+    for run in runs:
+        read_metrics(run / METRICS)
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(run / METRICS, kept / f"{run.resolve().name}.json")
+    output.write_text(results_page(read_kept(kept)), "utf-8")
 
 
 def read_kept(folder: Path) -> dict[str, RunMetrics]:
@@ -254,4 +251,4 @@ def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], words: int 
 
 
 if __name__ == "__main__":
-    command()
+    run_command(command, "results")
