@@ -67,8 +67,8 @@ def test_training_shows_images_changed_before_segmentation_and_validation_does_n
     drawn: tuple[Path, DatasetManifest],
 ) -> None:
     folder, manifest = drawn
-    images = PartImages(folder, manifest, "train", EVERY)
-    shown = [images.training_image(0, Augmentation(), np.random.default_rng(seed)) for seed in range(3)]
+    images = PartImages(folder, manifest, "train", recapturable=True)
+    shown = [images.training_image(0, Augmentation(recapture=EVERY), np.random.default_rng(seed)) for seed in range(3)]
     assert len({image.tobytes() for image in (*shown, images.images[0])}) == 4
     plain = PartImages(folder, manifest, "val")
     assert np.array_equal(plain.training_image(0, Augmentation(), np.random.default_rng(0)), plain.images[0])
@@ -77,5 +77,6 @@ def test_training_shows_images_changed_before_segmentation_and_validation_does_n
 def test_a_frame_that_was_made_small_is_shown_as_it_was_segmented(drawn: tuple[Path, DatasetManifest]) -> None:
     folder, manifest = drawn
     small = manifest.replace(files=tuple(file.replace(red_cell_px=6.0) for file in manifest.files))
-    images = PartImages(folder, small, "train", EVERY)
-    assert np.array_equal(images.training_image(0, Augmentation(), np.random.default_rng(0)), images.images[0])
+    images = PartImages(folder, small, "train", recapturable=True)
+    shown = images.training_image(0, Augmentation(recapture=EVERY), np.random.default_rng(0))
+    assert np.array_equal(shown, images.images[0])

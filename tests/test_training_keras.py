@@ -10,7 +10,7 @@ from benchmarks.run_folder import Evaluation, read_history, read_record, read_ru
 from edge_app.errors import TrainingError
 from tests.keras_training import PLAIN, finish, start
 from train.keras_model import build_network
-from train.recipe import KerasRecipe, load_recipe
+from train.recipe import Augmentation, KerasRecipe, load_recipe
 from train.run import train
 
 
@@ -64,10 +64,22 @@ def test_averages_of_batch_norms_are_those_of_the_training_images_as_they_are(fe
     for norm in norms:
         norm.momentum = 0
     images, _ = load_part(few, read_dataset(few), "train")
-    network(np.stack(images).astype(np.float32), training=True)
+    network(np.array(images, np.float32), training=True)
     for norm, before in zip(norms, averages, strict=True):
         for found, expected in zip(before, norm.get_weights()[2:], strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3, err_msg=norm.name)
+
+
+def test_plain_epochs_show_images_that_are_flipped_at_most(few: Path, tmp_path: Path) -> None:
+    flips = Augmentation(flip_horizontal=0.5, flip_vertical=0.5)
+    changes = {"epochs": 1, "small_epochs": 0, "size": 75, "batch": 2}
+    plain = load_recipe("resnet50-scratch", plain_epochs=1, **changes)
+    flipped = load_recipe("resnet50-scratch", **changes).replace(augmentation=flips)
+    losses = []
+    for name, recipe in (("plain", plain), ("flipped", flipped)):
+        train(few, tmp_path / name, recipe)
+        losses.append(read_history(tmp_path / name)[0].train_loss)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_without_network_pretrained_weights_are_one_sentence_and_nothing_half_made(few: Path, tmp_path: Path) -> None:

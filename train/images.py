@@ -9,31 +9,32 @@ import numpy.typing as npt
 
 from benchmarks.dataset import DatasetManifest, Part, load_part, read_raw
 from edge_app.preprocessing import Image
-from train.recapture import Recapture, can_be_recaptured, recapture
+from train.recapture import can_be_recaptured, recapture
 from train.recipe import Augmentation
 
 
 class PartImages:
     """The images of a part of a data set, kept in memory as uint8.
 
-    labels: int64 [N], their classes as indices. changes: what is changed before segmentation in training; the images
-    are then kept unsegmented, too. Raises DatasetError when an image is not the one that was built.
+    labels: int64 [N], their classes as indices. recapturable: whether images are kept unsegmented, too, where they can
+    be changed before it. Raises DatasetError when an image is not the one that was built.
     """
 
-    def __init__(self, folder: Path, manifest: DatasetManifest, part: Part, changes: Recapture | None = None) -> None:
+    def __init__(self, folder: Path, manifest: DatasetManifest, part: Part, *, recapturable: bool = False) -> None:
         self.images, self.labels = load_part(folder, manifest, part)
-        self.changes, self.record = changes, manifest.preprocessing
+        self.record = manifest.preprocessing
         self.raw = {
             index: read_raw(folder, file)
             for index, file in enumerate(manifest.select(part))
-            if changes and can_be_recaptured(file)
+            if recapturable and can_be_recaptured(file)
         }
 
     def training_image(self, index: int, augmentation: Augmentation, generator: np.random.Generator) -> Image:
         """Return an image as one step of training sees it: uint8 [H, W, 3], RGB."""
         image = self.images[index]
-        if self.changes and index in self.raw and generator.random() < self.changes.share:
-            image = recapture(self.raw[index], self.changes, self.record, generator)
+        changes = augmentation.recapture
+        if changes and index in self.raw and generator.random() < changes.share:
+            image = recapture(self.raw[index], changes, self.record, generator)
         return augment(image, augmentation, generator)
 
 

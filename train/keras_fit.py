@@ -47,8 +47,9 @@ class KerasFit:
                 f"{self.recipe.size}; build one with --size {self.recipe.size}, or train with --set size={size.width}"
             )
         self.scope = keras_scope(job.device)
+        recapturable = self.recipe.augmentation.recapture is not None
         self.parts = {
-            "train": PartImages(job.dataset, job.manifest, "train", self.recipe.augmentation.recapture),
+            "train": PartImages(job.dataset, job.manifest, "train", recapturable=recapturable),
             "val": PartImages(job.dataset, job.manifest, "val"),
         }
         keras.utils.set_random_seed(self.recipe.seed)
@@ -130,7 +131,12 @@ class KerasFit:
             self._freeze_norms()
         order = shown(self.parts["train"].labels, recipe.balance)
         np.random.default_rng((recipe.seed, done)).shuffle(order)
-        batches = Batches(self.parts["train"], order, recipe.batch, size, recipe.augmentation, (recipe.seed, done))
+        augmentation = recipe.augmentation
+        if done >= recipe.epochs - recipe.plain_epochs:
+            augmentation = Augmentation(
+                flip_horizontal=augmentation.flip_horizontal, flip_vertical=augmentation.flip_vertical
+            )
+        batches = Batches(self.parts["train"], order, recipe.batch, size, augmentation, (recipe.seed, done))
         every = np.arange(len(self.parts["val"].labels))
         rate = 0.0
 

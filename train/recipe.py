@@ -99,11 +99,12 @@ class KerasRecipe(Recipe):
     trained and the others frozen; null for all trained. preprocess_input: pixels are scaled as the application's own
     weights were trained, else fed as they are. schedule: "plateau" multiplies the learning rate by plateau_factor
     after plateau_patience epochs without a lower validation loss, down to min_learning_rate; "cosine" lets it fall to
-    final_share of itself. batch_norm_momentum: of the running averages, shorter where epochs are few. norm_images: if
-    not 0, the averages of batch norms are measured anew after each epoch, on so many training images as they are,
-    neither augmented nor balanced. frozen_norm_epochs: in so many last epochs batch norms keep their averages, scales
-    and offsets, so that what is trained is the network as it judges later (for both, Wu and Johnson, Rethinking
-    "Batch" in BatchNorm, 2021, sections 3 and 4).
+    final_share of itself. plain_epochs: so many last epochs show images that are flipped at most, as sharp as those
+    that are judged, since a warp smooths (as Ge et al. end the training of YOLOX, 2021). batch_norm_momentum: of the
+    running averages, shorter where epochs are few. norm_images: if not 0, the averages of batch norms are measured anew
+    after each epoch, on so many training images as they are, neither augmented nor balanced. frozen_norm_epochs: in so
+    many last epochs batch norms keep their averages, scales and offsets, so that what is trained is the network as it
+    judges later (for both, Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021, sections 3 and 4).
     """
 
     model: Literal["resnet50", "inception_resnet_v2"]
@@ -118,6 +119,7 @@ class KerasRecipe(Recipe):
     plateau_patience: Annotated[int, Field(ge=1)] = 3
     min_learning_rate: Annotated[float, Field(ge=0)] = 0
     batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    plain_epochs: Annotated[int, Field(ge=0)] = 0
     norm_images: Annotated[int, Field(ge=0)] = 0
     frozen_norm_epochs: Annotated[int, Field(ge=0)] = 0
     augmentation: Augmentation

@@ -108,8 +108,9 @@ class SmearTrainer(ClassificationTrainer):  # type: ignore[misc]
         dataset, part = Path(img_path).parent, Path(img_path).name
         manifest = read_record(self.run_folder / "dataset.json", DatasetManifest)
         augmentation = self.recipe.augmentation
-        changes = augmentation.recapture if isinstance(augmentation, Augmentation) and mode == "train" else None
-        images = PartImages(dataset, manifest, part, changes)  # type: ignore[arg-type]
+        ours = augmentation if isinstance(augmentation, Augmentation) else Augmentation()
+        recapturable = mode == "train" and ours.recapture is not None
+        images = PartImages(dataset, manifest, part, recapturable=recapturable)  # type: ignore[arg-type]
         if mode != "train":
             every = np.arange(len(images.labels))
             return SmearImages(every, images.labels, lambda index: _tensor(images.images[index]), self.args.imgsz)
