@@ -1,14 +1,16 @@
 """The Keras family: both models and both backends."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.dataset import load_part, read_dataset
+from benchmarks.dataset import MANIFEST, load_part, read_dataset
 from benchmarks.run_folder import Evaluation, read_history, read_record, read_run
 from edge_app.errors import TrainingError
 from tests.keras_training import PLAIN, finish, start
+from train.images import shown
 from train.keras_model import build_network
 from train.recipe import Augmentation, KerasRecipe, load_recipe
 from train.run import train
@@ -52,19 +54,24 @@ def test_frozen_batch_norms_stay_as_they_were_while_the_rest_is_trained(
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-def test_averages_of_batch_norms_are_those_of_the_training_images_as_they_are(few: Path, tmp_path: Path) -> None:
-    changes = {"epochs": 1, "small_epochs": 0, "size": 75, "batch": 64, "norm_images": 64}  # more than there are
+def test_averages_of_batch_norms_are_those_of_the_balanced_training_images(few: Path, tmp_path: Path) -> None:
+    unbalanced = shutil.copytree(few, tmp_path / "unbalanced")
+    manifest = read_dataset(few)
+    first = next(file for file in manifest.select("train") if file.label == "Normal")
+    files = tuple(file for file in manifest.files if file != first)
+    (unbalanced / MANIFEST).write_text(manifest.replace(files=files).model_dump_json())
+    changes = {"epochs": 1, "small_epochs": 0, "size": 75, "batch": 64, "norm_images": 64, "balance": 1}
     recipe = load_recipe("resnet50-scratch", **changes)
     assert isinstance(recipe, KerasRecipe)
-    train(few, tmp_path / "run", recipe)
+    train(unbalanced, tmp_path / "run", recipe)
     network = build_network(recipe, 2, 75)
     network.load_weights(tmp_path / "run" / "model.keras")
     norms = [layer for layer in network.layers if layer.name.endswith("_bn")]
     averages = [norm.get_weights()[2:] for norm in norms]
     for norm in norms:
         norm.momentum = 0
-    images, _ = load_part(few, read_dataset(few), "train")
-    network(np.array(images, np.float32), training=True)
+    images, labels = load_part(unbalanced, read_dataset(unbalanced), "train")
+    network(np.array(images[shown(labels, recipe.balance)], np.float32), training=True)
     for norm, before in zip(norms, averages, strict=True):
         for found, expected in zip(before, norm.get_weights()[2:], strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3, err_msg=norm.name)

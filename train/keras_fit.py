@@ -112,10 +112,10 @@ class KerasFit:
             self._compile(self.network.optimizer)
 
     def _measure_norms(self, size: int) -> None:
-        """Set the averages of the batch norms to those over the recipe's `norm_images`, shown as they are."""
-        norms = self._norms()
-        shuffled = np.random.default_rng(self.recipe.seed).permutation(len(self.parts["train"].labels))
-        batches = Batches(self.parts["train"], shuffled[: self.recipe.norm_images], self.recipe.batch, size)
+        """Set the averages of the batch norms to those over the recipe's `norm_images`."""
+        norms, order = self._norms(), shown(self.parts["train"].labels, self.recipe.balance)
+        np.random.default_rng(self.recipe.seed).shuffle(order)
+        batches = Batches(self.parts["train"], order[: self.recipe.norm_images], self.recipe.batch, size)
         for index in range(len(batches) if norms else 0):
             for norm in norms:
                 norm.momentum = index / (index + 1)  # the mean of all batches so far

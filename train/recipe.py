@@ -102,7 +102,7 @@ class KerasRecipe(Recipe):
     final_share of itself. plain_epochs: so many last epochs show images that are flipped at most, as sharp as those
     that are judged, since a warp smooths (as Ge et al. end the training of YOLOX, 2021). batch_norm_momentum: of the
     running averages, shorter where epochs are few. norm_images: if not 0, the averages of batch norms are measured anew
-    after each epoch, on so many training images as they are, neither augmented nor balanced. frozen_norm_epochs: in so
+    after each epoch, on so many training images, balanced as in training but not augmented. frozen_norm_epochs: in so
     many last epochs batch norms keep their averages, scales and offsets, so that what is trained is the network as it
     judges later (for both, Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021, sections 3 and 4).
     """
