@@ -77,6 +77,7 @@ def test_averages_of_batch_norms_are_those_of_the_balanced_training_images(few: 
             np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3, err_msg=norm.name)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 def test_plain_epochs_show_images_that_are_flipped_at_most(few: Path, tmp_path: Path) -> None:
     flips = Augmentation(flip_horizontal=0.5, flip_vertical=0.5)
     changes = {"epochs": 1, "small_epochs": 0, "size": 75, "batch": 2}
