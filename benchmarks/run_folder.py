@@ -57,7 +57,7 @@ class Earlier(Frozen):
     """The run that wrote the weights which another started from.
 
     run: its folder's name. epochs: of it and of those before it. test_images: how many images of the later run's test
-    part these were trained on; figures on them are too good.
+    part these were trained on, without those that its own training part holds, too; figures on them are too good.
     """
 
     run: str

@@ -106,6 +106,9 @@ def test_test_images_that_the_weights_of_another_run_were_trained_on_are_told(
     assert warning in results_page({"run": read_metrics(tmp_path / "run" / "metrics.json")})
     again = earlier_run(tmp_path / "run" / "weights.pt", other)
     assert again == Earlier(run="run", epochs=3, test_images=seen)  # its own training images are not, but tiny's are
+    copies = tuple(file.replace(part="train") for file in other.select("test"))
+    on_both_sides = earlier_run(tmp_path / "run" / "weights.pt", other.replace(files=other.files + copies))
+    assert on_both_sides == Earlier(run="run", epochs=3, test_images=0)  # the split's doing, not that of the weights
 
 
 def test_weights_from_elsewhere_have_no_known_run(tiny_dataset: Path, tiny_run: Path, tmp_path: Path) -> None:

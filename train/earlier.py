@@ -28,6 +28,7 @@ def earlier_run(weights: Path, manifest: DatasetManifest) -> Earlier | None:
         ) from error
     if not runs:
         return None
+    seen -= {file.source_sha256 for file in manifest.select("train")}  # copies of one image, on both sides of a split
     return Earlier(
         run=runs[0][0].name,
         epochs=sum(record.epochs_run for _, record in runs),
