@@ -1,11 +1,37 @@
-"""Training in a process of its own: Keras can't change its backend."""
+"""Training on a backend that these tests' own process does not have: Keras can't change it."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
+import pytest
+
+from train.recipe import KerasRecipe, load_recipe
+
 PLAIN = ("--set", "small_epochs=0", "--set", "augmentation.recapture=none", "--batch", "2")
+
+
+def keras_recipe(name: str, **changes: object) -> KerasRecipe:
+    """Return a shipped recipe, for one epoch on images of 75 pixels unless changed."""
+    plain = {"epochs": 1, "small_epochs": 0, "size": 75, "batch": 2, "augmentation": {"recapture": None}}
+    found = load_recipe(name, **(plain | changes))
+    assert isinstance(found, KerasRecipe)
+    return found
+
+
+@contextmanager
+def torch_process() -> Iterator[Executor]:
+    """A process whose Keras runs on torch, which needs no tracing; it takes functions of modules."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KERAS_BACKEND", "torch")
+            process.submit(os.getpid).result()  # it starts with the first call
+        yield process
 
 
 def start(backend: str, *arguments: object, cwd: Path, **environment: str) -> "subprocess.Popen[str]":
@@ -18,9 +44,3 @@ def start(backend: str, *arguments: object, cwd: Path, **environment: str) -> "s
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output
-    return output

@@ -1,91 +1,119 @@
 """The Keras family: both models and both backends."""
 
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from benchmarks.dataset import MANIFEST, load_part, read_dataset
 from benchmarks.run_folder import Evaluation, read_history, read_record, read_run
 from edge_app.errors import TrainingError
-from tests.keras_training import PLAIN, finish, start
+from tests.keras_training import PLAIN, keras_recipe, start, torch_process
+from train.evaluation import evaluate
 from train.images import shown
 from train.keras_model import build_network
 from train.recipe import Augmentation, KerasRecipe, load_recipe
 from train.run import train
 
+Weights = npt.NDArray[np.float32]
 
-@pytest.mark.parametrize(
-    ("model", "backend"), [("resnet50", "torch"), ("resnet50", "tensorflow"), ("inception_resnet_v2", "torch")]
-)
-def test_a_model_trains_and_is_measured(model: str, backend: str, few: Path, tmp_path: Path) -> None:
-    size = ("--set", "size=75")
-    finish(
-        start(backend, model, "--from-scratch", "--data", few, "-o", "run", "--epochs", 1, *size, *PLAIN, cwd=tmp_path)
-    )
-    record = read_run(tmp_path / "run")
+
+@pytest.fixture(scope="module")
+def torch() -> Iterator[Executor]:
+    with torch_process() as process:
+        yield process
+
+
+def load(run: Path, recipe: KerasRecipe) -> Any:
+    network = build_network(recipe, 2, recipe.size)
+    network.load_weights(run / "model.keras")
+    return network
+
+
+def assert_measured(run: Path, backend: str) -> None:
+    record = read_run(run)
     assert (record.framework, record.backend, record.weights_file) == ("keras", backend, "model.keras")
     assert record.libraries.keys() == {"numpy", "keras", backend}
-    (epoch,) = read_history(tmp_path / "run")
+    (epoch,) = read_history(run)
     assert epoch.learning_rate == pytest.approx(record.recipe["learning_rate"] * record.recipe["final_share"])
-    assert read_record(tmp_path / "run" / "evaluation.json", Evaluation).confusion.keys() == {"val", "test"}
-    assert not (tmp_path / "run" / "keras").exists()
+    assert read_record(run / "evaluation.json", Evaluation).confusion.keys() == {"val", "test"}
+    assert not (run / "keras").exists()
 
 
-# Keras' tensorflow variables don't know numpy's newest keyword
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+@pytest.mark.parametrize("model", ["resnet50", "inception_resnet_v2"])
+def test_a_model_trains_on_torch_and_is_measured(model: str, few: Path, tmp_path: Path, torch: Executor) -> None:
+    torch.submit(train, few, tmp_path / "run", keras_recipe(f"{model}-scratch")).result()
+    torch.submit(evaluate, tmp_path / "run").result()
+    assert_measured(tmp_path / "run", "torch")
+
+
+def test_a_model_trains_on_tensorflow_and_is_measured(few: Path, tmp_path: Path) -> None:
+    arguments = ("resnet50", "--from-scratch", "--data", few, "-o", "run", "--epochs", 1, "--set", "size=75", *PLAIN)
+    process = start("tensorflow", *arguments, cwd=tmp_path)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    assert_measured(tmp_path / "run", "tensorflow")
+
+
 def test_frozen_batch_norms_stay_as_they_were_while_the_rest_is_trained(
-    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Path, tmp_path: Path, torch: Executor
 ) -> None:
-    monkeypatch.setattr("train.keras_fit.best_epoch", lambda _, epochs: epochs[-1].epoch)  # the last one's is kept
-    changes = {"schedule": "plateau", "small_epochs": 0, "size": 75, "batch": 2, "augmentation": {"recapture": None}}
-    found = []
-    for epochs, frozen in ((1, 0), (2, 1)):
-        recipe = load_recipe("resnet50-scratch", epochs=epochs, frozen_norm_epochs=frozen, **changes)
-        assert isinstance(recipe, KerasRecipe)
-        train(few, tmp_path / str(epochs), recipe)
-        network = build_network(recipe, 2, 75)
-        network.load_weights(tmp_path / str(epochs) / "model.keras")
-        found.append({layer.name: layer.get_weights() for layer in network.layers if layer.get_weights()})
-    for name, weights in found[0].items():
-        same = all(np.allclose(*pair, rtol=1e-3, atol=1e-5) for pair in zip(weights, found[1][name], strict=True))
-        assert same == name.endswith("_bn"), name
+    recipe = keras_recipe("resnet50-scratch", frozen_norm_epochs=1)
+    torch.submit(train, few, tmp_path / "run", recipe).result()
+    for layer, weights in torch.submit(weights_of, tmp_path / "run", recipe).result().items():
+        if layer.endswith("_bn"):
+            as_built = (1, 0, 0, 1)  # scale, shift, mean, variance
+            assert all((each == value).all() for each, value in zip(weights, as_built, strict=True)), layer
+        else:
+            assert weights[-1].any(), layer  # a bias, built as 0
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-def test_averages_of_batch_norms_are_those_of_the_balanced_training_images(few: Path, tmp_path: Path) -> None:
+def weights_of(run: Path, recipe: KerasRecipe) -> dict[str, list[Weights]]:
+    """Return layer → its weights."""
+    return {layer.name: layer.get_weights() for layer in load(run, recipe).layers if layer.get_weights()}
+
+
+def test_averages_of_batch_norms_are_those_of_the_balanced_training_images(
+    few: Path, tmp_path: Path, torch: Executor
+) -> None:
     unbalanced = shutil.copytree(few, tmp_path / "unbalanced")
     manifest = read_dataset(few)
     first = next(file for file in manifest.select("train") if file.label == "Normal")
     files = tuple(file for file in manifest.files if file != first)
     (unbalanced / MANIFEST).write_text(manifest.replace(files=files).model_dump_json())
-    changes = {"epochs": 1, "small_epochs": 0, "size": 75, "batch": 64, "norm_images": 64, "balance": 1}
-    recipe = load_recipe("resnet50-scratch", **changes)
-    assert isinstance(recipe, KerasRecipe)
-    train(unbalanced, tmp_path / "run", recipe)
-    network = build_network(recipe, 2, 75)
-    network.load_weights(tmp_path / "run" / "model.keras")
+    recipe = keras_recipe("resnet50-scratch", batch=64, norm_images=64, balance=1)
+    torch.submit(train, unbalanced, tmp_path / "run", recipe).result()
+    images, labels = load_part(unbalanced, read_dataset(unbalanced), "train")
+    balanced = np.array(images[shown(labels, recipe.balance)], np.float32)
+    found, expected = torch.submit(averages, tmp_path / "run", recipe, balanced).result()
+    for layer, weights in found.items():
+        for ours, theirs in zip(weights, expected[layer], strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-3, err_msg=layer)
+
+
+def averages(run: Path, recipe: KerasRecipe, batch: Weights) -> tuple[dict[str, list[Weights]], ...]:
+    """Return batch norm → mean and variance, as the run left them and as one batch has them."""
+    network = load(run, recipe)
     norms = [layer for layer in network.layers if layer.name.endswith("_bn")]
-    averages = [norm.get_weights()[2:] for norm in norms]
+    left = {norm.name: norm.get_weights()[2:] for norm in norms}
     for norm in norms:
         norm.momentum = 0
-    images, labels = load_part(unbalanced, read_dataset(unbalanced), "train")
-    network(np.array(images[shown(labels, recipe.balance)], np.float32), training=True)
-    for norm, before in zip(norms, averages, strict=True):
-        for found, expected in zip(before, norm.get_weights()[2:], strict=True):
-            np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3, err_msg=norm.name)
+    network(batch, training=True)
+    return left, {norm.name: norm.get_weights()[2:] for norm in norms}
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-def test_plain_epochs_show_images_that_are_flipped_at_most(few: Path, tmp_path: Path) -> None:
+def test_plain_epochs_show_images_that_are_flipped_at_most(few: Path, tmp_path: Path, torch: Executor) -> None:
     flips = Augmentation(flip_horizontal=0.5, flip_vertical=0.5)
-    changes = {"epochs": 1, "small_epochs": 0, "size": 75, "batch": 2}
-    plain = load_recipe("resnet50-scratch", plain_epochs=1, **changes)
-    flipped = load_recipe("resnet50-scratch", **changes).replace(augmentation=flips)
+    plain = keras_recipe("resnet50-scratch", plain_epochs=1, augmentation={})
+    flipped = keras_recipe("resnet50-scratch").replace(augmentation=flips)
     losses = []
     for name, recipe in (("plain", plain), ("flipped", flipped)):
-        train(few, tmp_path / name, recipe)
+        torch.submit(train, few, tmp_path / name, recipe).result()
         losses.append(read_history(tmp_path / name)[0].train_loss)
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 

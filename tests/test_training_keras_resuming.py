@@ -1,7 +1,11 @@
 """Keras runs that are cut off, and go on."""
 
+import shutil
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,27 +13,40 @@ import pytest
 
 from benchmarks.run_folder import Resumption, read_history, read_run
 from edge_app.errors import TrainingError
-from tests.keras_training import PLAIN, finish, start
-from train.recipe import load_recipe
+from tests.keras_training import PLAIN, keras_recipe, start, torch_process
+from train.recipe import KerasRecipe
 from train.run import resume, train
 
 
-def test_a_killed_run_ends_as_an_unbroken_one(few: Path, tmp_path: Path) -> None:
-    """Optimizer, schedule, order and augmentation of the images come back: the histories are the same."""
-    recipe = ("resnet50-scratch", "--data", few, "--epochs", 3, "--set", "size=75", *PLAIN)
-    whole = start("torch", *recipe, "-o", "whole", cwd=tmp_path)
-    finish(whole)
-    killed = start("torch", *recipe, "-o", "killed", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def torch() -> Iterator[Executor]:
+    with torch_process() as process:
+        yield process
+
+
+def kill_when_there(file: Path, process: "subprocess.Popen[str]") -> None:
+    """Kill a training as soon as it has written a file."""
     deadline = time.monotonic() + 300
-    while not (tmp_path / "killed" / "history.csv").exists():
-        assert killed.poll() is None, killed.communicate()
+    while not file.exists():
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_killed_run_ends_as_an_unbroken_one(few: Path, tmp_path: Path, torch: Executor) -> None:
+    """Optimizer, schedule, order and augmentation of the images come back: the histories are the same."""
+    killed = start(
+        "torch", "resnet50-scratch", "--data", few, "-o", "killed", "--epochs", 3, "--set", "size=75", *PLAIN,
+        cwd=tmp_path,
+    )  # fmt: skip
+    whole = torch.submit(train, few, tmp_path / "whole", keras_recipe("resnet50-scratch", epochs=3))
+    kill_when_there(tmp_path / "killed" / "history.csv", killed)
     before = len(read_history(tmp_path / "killed"))
     assert before < 3
-    finish(start("torch", "resnet50-scratch", "-o", "killed", "--resume", cwd=tmp_path))
+    whole.result()
+    torch.submit(resume, tmp_path / "killed").result()
     assert read_run(tmp_path / "killed").resumed == (Resumption(after_epoch=before, epochs=3),)
     for unbroken, resumed in zip(read_history(tmp_path / "whole"), read_history(tmp_path / "killed"), strict=True):
         assert resumed.learning_rate == unbroken.learning_rate
@@ -37,32 +54,27 @@ def test_a_killed_run_ends_as_an_unbroken_one(few: Path, tmp_path: Path) -> None
         assert resumed.val_loss == pytest.approx(unbroken.val_loss, rel=0.01)
 
 
-# Keras' tensorflow variables don't know numpy's newest keyword
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 def test_a_disk_that_is_full_after_an_epoch_is_one_sentence_and_the_run_can_go_on(
-    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Path, tmp_path: Path, torch: Executor
 ) -> None:
-    recipe = load_recipe(
-        "resnet50-scratch", epochs=2, small_epochs=1, small_size=32, size=75, batch=2, augmentation={"recapture": None}
-    )
-    with monkeypatch.context() as full:
-        full.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
-        with pytest.raises(TrainingError, match=r"No space left on device.*then go on with --resume"):
-            train(few, tmp_path / "run", recipe)
+    recipe = keras_recipe("resnet50-scratch", epochs=2, small_epochs=1, small_size=32)
+    with pytest.raises(TrainingError, match=r"No space left on device.*then go on with --resume"):
+        torch.submit(train_on_a_full_disk, few, tmp_path / "run", recipe).result()
     assert not list((tmp_path / "run" / "keras").iterdir())
-    record = resume(tmp_path / "run", epochs=4)
+    record = torch.submit(resume, tmp_path / "run", epochs=4).result()
     assert record.epochs_run == 4
     assert record.recipe["small_epochs"] == 1  # more epochs are at the full size
 
 
-def test_a_run_killed_before_its_first_epoch_is_begun_anew(few: Path, tmp_path: Path) -> None:
+def train_on_a_full_disk(dataset: Path, output: Path, recipe: KerasRecipe) -> None:
+    with pytest.MonkeyPatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+        train(dataset, output, recipe)
+
+
+def test_a_run_killed_before_its_first_epoch_is_begun_anew(few: Path, tmp_path: Path, torch: Executor) -> None:
     recipe = ("resnet50-scratch", "--data", few, "--epochs", 1, "--set", "size=75", *PLAIN)
-    process = start("torch", *recipe, "-o", "run", cwd=tmp_path)
-    while not (tmp_path / "run" / "start.json").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_when_there(tmp_path / "run" / "start.json", start("torch", *recipe, "-o", "run", cwd=tmp_path))
     assert not (tmp_path / "run" / "history.csv").exists()
-    finish(start("torch", "resnet50-scratch", "-o", "run", "--resume", cwd=tmp_path))
+    torch.submit(resume, tmp_path / "run").result()
     assert read_run(tmp_path / "run").epochs_run == 1
