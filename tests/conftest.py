@@ -3,6 +3,8 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -100,6 +102,16 @@ def few(kaggle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             files.append(file)
     (folder / MANIFEST).write_text(manifest.replace(files=tuple(files)).model_dump_json())
     return folder
+
+
+@pytest.fixture(scope="module")
+def on_torch() -> Iterator[Executor]:
+    """A process whose Keras runs on torch, which needs no tracing; it takes functions of modules."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KERAS_BACKEND", "torch")
+            process.submit(os.getpid).result()  # it starts with the first call
+        yield process
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
-
-import pytest
 
 from train.recipe import KerasRecipe, load_recipe
 
@@ -24,16 +18,6 @@ def keras_recipe(name: str, **changes: object) -> KerasRecipe:
     return found
 
 
-@contextmanager
-def torch_process() -> Iterator[Executor]:
-    """A process whose Keras runs on torch, which needs no tracing; it takes functions of modules."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("KERAS_BACKEND", "torch")
-            process.submit(os.getpid).result()  # it starts with the first call
-        yield process
-
-
 def start(backend: str, *arguments: object, cwd: Path, **environment: str) -> "subprocess.Popen[str]":
     """Start leukoscope train on a backend, in a folder."""
     return subprocess.Popen(
@@ -44,3 +28,8 @@ def start(backend: str, *arguments: object, cwd: Path, **environment: str) -> "s
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def finish(process: "subprocess.Popen[str]") -> None:
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output

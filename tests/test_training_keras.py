@@ -1,7 +1,6 @@
 """The Keras family: both models and both backends."""
 
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from benchmarks.dataset import MANIFEST, load_part, read_dataset
 from benchmarks.run_folder import Evaluation, read_history, read_record, read_run
 from edge_app.errors import TrainingError
-from tests.keras_training import PLAIN, keras_recipe, start, torch_process
+from tests.keras_training import PLAIN, finish, keras_recipe, start
 from train.evaluation import evaluate
 from train.images import shown
 from train.keras_model import build_network
@@ -21,12 +20,6 @@ from train.recipe import Augmentation, KerasRecipe, load_recipe
 from train.run import train
 
 Weights = npt.NDArray[np.float32]
-
-
-@pytest.fixture(scope="module")
-def torch() -> Iterator[Executor]:
-    with torch_process() as process:
-        yield process
 
 
 def load(run: Path, recipe: KerasRecipe) -> Any:
@@ -46,26 +39,24 @@ def assert_measured(run: Path, backend: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["resnet50", "inception_resnet_v2"])
-def test_a_model_trains_on_torch_and_is_measured(model: str, few: Path, tmp_path: Path, torch: Executor) -> None:
-    torch.submit(train, few, tmp_path / "run", keras_recipe(f"{model}-scratch")).result()
-    torch.submit(evaluate, tmp_path / "run").result()
+def test_a_model_trains_on_torch_and_is_measured(model: str, few: Path, tmp_path: Path, on_torch: Executor) -> None:
+    on_torch.submit(train, few, tmp_path / "run", keras_recipe(f"{model}-scratch")).result()
+    on_torch.submit(evaluate, tmp_path / "run").result()
     assert_measured(tmp_path / "run", "torch")
 
 
 def test_a_model_trains_on_tensorflow_and_is_measured(few: Path, tmp_path: Path) -> None:
     arguments = ("resnet50", "--from-scratch", "--data", few, "-o", "run", "--epochs", 1, "--set", "size=75", *PLAIN)
-    process = start("tensorflow", *arguments, cwd=tmp_path)
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output
+    finish(start("tensorflow", *arguments, cwd=tmp_path))
     assert_measured(tmp_path / "run", "tensorflow")
 
 
 def test_frozen_batch_norms_stay_as_they_were_while_the_rest_is_trained(
-    few: Path, tmp_path: Path, torch: Executor
+    few: Path, tmp_path: Path, on_torch: Executor
 ) -> None:
     recipe = keras_recipe("resnet50-scratch", frozen_norm_epochs=1)
-    torch.submit(train, few, tmp_path / "run", recipe).result()
-    for layer, weights in torch.submit(weights_of, tmp_path / "run", recipe).result().items():
+    on_torch.submit(train, few, tmp_path / "run", recipe).result()
+    for layer, weights in on_torch.submit(weights_of, tmp_path / "run", recipe).result().items():
         if layer.endswith("_bn"):
             as_built = (1, 0, 0, 1)  # scale, shift, mean, variance
             assert all((each == value).all() for each, value in zip(weights, as_built, strict=True)), layer
@@ -79,7 +70,7 @@ def weights_of(run: Path, recipe: KerasRecipe) -> dict[str, list[Weights]]:
 
 
 def test_averages_of_batch_norms_are_those_of_the_balanced_training_images(
-    few: Path, tmp_path: Path, torch: Executor
+    few: Path, tmp_path: Path, on_torch: Executor
 ) -> None:
     unbalanced = shutil.copytree(few, tmp_path / "unbalanced")
     manifest = read_dataset(few)
@@ -87,10 +78,10 @@ def test_averages_of_batch_norms_are_those_of_the_balanced_training_images(
     files = tuple(file for file in manifest.files if file != first)
     (unbalanced / MANIFEST).write_text(manifest.replace(files=files).model_dump_json())
     recipe = keras_recipe("resnet50-scratch", batch=64, norm_images=64, balance=1)
-    torch.submit(train, unbalanced, tmp_path / "run", recipe).result()
+    on_torch.submit(train, unbalanced, tmp_path / "run", recipe).result()
     images, labels = load_part(unbalanced, read_dataset(unbalanced), "train")
     balanced = np.array(images[shown(labels, recipe.balance)], np.float32)
-    found, expected = torch.submit(averages, tmp_path / "run", recipe, balanced).result()
+    found, expected = on_torch.submit(averages, tmp_path / "run", recipe, balanced).result()
     for layer, weights in found.items():
         for ours, theirs in zip(weights, expected[layer], strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-3, err_msg=layer)
@@ -107,13 +98,13 @@ def averages(run: Path, recipe: KerasRecipe, batch: Weights) -> tuple[dict[str, 
     return left, {norm.name: norm.get_weights()[2:] for norm in norms}
 
 
-def test_plain_epochs_show_images_that_are_flipped_at_most(few: Path, tmp_path: Path, torch: Executor) -> None:
+def test_plain_epochs_show_images_that_are_flipped_at_most(few: Path, tmp_path: Path, on_torch: Executor) -> None:
     flips = Augmentation(flip_horizontal=0.5, flip_vertical=0.5)
     plain = keras_recipe("resnet50-scratch", plain_epochs=1, augmentation={})
     flipped = keras_recipe("resnet50-scratch").replace(augmentation=flips)
     losses = []
     for name, recipe in (("plain", plain), ("flipped", flipped)):
-        torch.submit(train, few, tmp_path / name, recipe).result()
+        on_torch.submit(train, few, tmp_path / name, recipe).result()
         losses.append(read_history(tmp_path / name)[0].train_loss)
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 

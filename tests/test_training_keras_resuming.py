@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,15 +12,9 @@ import pytest
 
 from benchmarks.run_folder import Resumption, read_history, read_run
 from edge_app.errors import TrainingError
-from tests.keras_training import PLAIN, keras_recipe, start, torch_process
+from tests.keras_training import PLAIN, finish, keras_recipe, start
 from train.recipe import KerasRecipe
 from train.run import resume, train
-
-
-@pytest.fixture(scope="module")
-def torch() -> Iterator[Executor]:
-    with torch_process() as process:
-        yield process
 
 
 def kill_when_there(file: Path, process: "subprocess.Popen[str]") -> None:
@@ -35,18 +28,16 @@ def kill_when_there(file: Path, process: "subprocess.Popen[str]") -> None:
     process.communicate()
 
 
-def test_a_killed_run_ends_as_an_unbroken_one(few: Path, tmp_path: Path, torch: Executor) -> None:
+def test_a_killed_run_ends_as_an_unbroken_one(few: Path, tmp_path: Path, on_torch: Executor) -> None:
     """Optimizer, schedule, order and augmentation of the images come back: the histories are the same."""
-    killed = start(
-        "torch", "resnet50-scratch", "--data", few, "-o", "killed", "--epochs", 3, "--set", "size=75", *PLAIN,
-        cwd=tmp_path,
-    )  # fmt: skip
-    whole = torch.submit(train, few, tmp_path / "whole", keras_recipe("resnet50-scratch", epochs=3))
+    recipe = ("resnet50-scratch", "--data", few, "--epochs", 3, "--set", "size=75", *PLAIN)
+    killed = start("torch", *recipe, "-o", "killed", cwd=tmp_path)
+    whole = on_torch.submit(train, few, tmp_path / "whole", keras_recipe("resnet50-scratch", epochs=3))
     kill_when_there(tmp_path / "killed" / "history.csv", killed)
     before = len(read_history(tmp_path / "killed"))
     assert before < 3
     whole.result()
-    torch.submit(resume, tmp_path / "killed").result()
+    on_torch.submit(resume, tmp_path / "killed").result()
     assert read_run(tmp_path / "killed").resumed == (Resumption(after_epoch=before, epochs=3),)
     for unbroken, resumed in zip(read_history(tmp_path / "whole"), read_history(tmp_path / "killed"), strict=True):
         assert resumed.learning_rate == unbroken.learning_rate
@@ -55,13 +46,13 @@ def test_a_killed_run_ends_as_an_unbroken_one(few: Path, tmp_path: Path, torch: 
 
 
 def test_a_disk_that_is_full_after_an_epoch_is_one_sentence_and_the_run_can_go_on(
-    few: Path, tmp_path: Path, torch: Executor
+    few: Path, tmp_path: Path, on_torch: Executor
 ) -> None:
     recipe = keras_recipe("resnet50-scratch", epochs=2, small_epochs=1, small_size=32)
     with pytest.raises(TrainingError, match=r"No space left on device.*then go on with --resume"):
-        torch.submit(train_on_a_full_disk, few, tmp_path / "run", recipe).result()
+        on_torch.submit(train_on_a_full_disk, few, tmp_path / "run", recipe).result()
     assert not list((tmp_path / "run" / "keras").iterdir())
-    record = torch.submit(resume, tmp_path / "run", epochs=4).result()
+    record = on_torch.submit(resume, tmp_path / "run", epochs=4).result()
     assert record.epochs_run == 4
     assert record.recipe["small_epochs"] == 1  # more epochs are at the full size
 
@@ -72,9 +63,9 @@ def train_on_a_full_disk(dataset: Path, output: Path, recipe: KerasRecipe) -> No
         train(dataset, output, recipe)
 
 
-def test_a_run_killed_before_its_first_epoch_is_begun_anew(few: Path, tmp_path: Path, torch: Executor) -> None:
+def test_a_run_killed_before_its_first_epoch_is_begun_anew(few: Path, tmp_path: Path) -> None:
     recipe = ("resnet50-scratch", "--data", few, "--epochs", 1, "--set", "size=75", *PLAIN)
     kill_when_there(tmp_path / "run" / "start.json", start("torch", *recipe, "-o", "run", cwd=tmp_path))
     assert not (tmp_path / "run" / "history.csv").exists()
-    torch.submit(resume, tmp_path / "run").result()
+    finish(start("torch", "resnet50-scratch", "-o", "run", "--resume", cwd=tmp_path))
     assert read_run(tmp_path / "run").epochs_run == 1
