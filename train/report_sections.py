@@ -9,6 +9,7 @@ from train.published import PUBLISHED
 from train.report_plots import confusion_plot, history_plots, reliability_plot, risk_plot, robustness_plot, roc_plot
 from train.report_words import (
     FRAMES_TEXT,
+    ROBUSTNESS_TEXT,
     TITLES,
     duration,
     flat,
@@ -258,6 +259,7 @@ def _robustness(metrics: RunMetrics) -> Section | None:
             f"A sample of the test part ({images}; seed {robustness.seed}) is made worse before it is segmented, in "
             "each way at three strengths. Accuracy takes the likelier class of every image; abstained is what the "
             "device's limits would refuse, and accuracy of the answered what is left.",
+            ROBUSTNESS_TEXT,
         ),
         plots=(
             Plot(

@@ -17,6 +17,10 @@ TITLES = {
     "auc": "AUC",
     "ece": "calibration error (ECE)",
 }
+ROBUSTNESS_TEXT = (
+    "These images are the data set's unsegmented ones, of the size of its prepared ones. Where photos are larger, they "
+    "are segmented after shrinking here and before it on a device: the row of nothing shows what that alone changes."
+)
 FRAMES_TEXT = (
     "Frames that hold several fields are cut into fields of the training scale, and get a verdict from them: positive "
     "where one field is. The figures count every field; answered are the frames of which a device's limits leave a "

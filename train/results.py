@@ -17,6 +17,7 @@ from train.published import PUBLISHED
 from train.recipe import load_recipe, recipe_names
 from train.report_words import (
     FRAMES_TEXT,
+    ROBUSTNESS_TEXT,
     TITLES,
     duration,
     flat,
@@ -180,7 +181,7 @@ def _abstention(runs: Runs) -> Iterator[str]:
 def _robustness(runs: Runs) -> Iterator[str]:
     yield (
         "A sample of test images is made worse before it is segmented, as stain, microscope and camera would: accuracy "
-        "of the likelier class of every image / share that the device would abstain from."
+        "of the likelier class of every image / share that the device would abstain from. " + ROBUSTNESS_TEXT
     )
     by_run = {name: each.robustness for name, each in runs.items() if each.robustness}
     kinds = dict.fromkeys(row.perturbation for each in by_run.values() for row in each.rows)
