@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from edge_app.manifest import (
 from edge_app.preprocessing import Image, prepare
 from edge_app.runtimes import Logits, Model, load_model
 from edge_app.scale import TOLERANCE, Scale
+from edge_app.slides import Kind
 from edge_app.smears import draw_smear
 from export.calibration import DEFAULT_IMAGES, CalibrationSet, calibration_set
 from export.card import model_card
@@ -120,11 +121,13 @@ class Run:
     def golden(self) -> Image:
         """Drawn fields, prepared: real ones may not be passed on."""
         record = self.dataset.preprocessing
-        drawn = [
-            draw_smear(seed, kind="leukaemic" if seed % 2 else "healthy", height=480, width=640).image
-            for seed in range(GOLDEN_DRAWN)
-        ]
-        return np.concatenate([prepare(image, record).model_input for image in drawn])
+        return np.concatenate([prepare(field, record).model_input for field in _golden_fields()])
+
+
+@cache
+def _golden_fields() -> tuple[Image, ...]:
+    kinds: tuple[Kind, ...] = ("healthy", "leukaemic")
+    return tuple(draw_smear(n, kind=kinds[n % 2], height=480, width=640).image for n in range(GOLDEN_DRAWN))
 
 
 def open_run(
