@@ -2,7 +2,7 @@
 
 DATASET/manifest.json
 DATASET/{train,val,test}/{class}/{name}.png     the model's input, after segmentation
-DATASET/raw/{train,val,test}/{class}/{name}.png the same before segmentation, at the same size
+DATASET/raw/{train,val,test}/{class}/{name}.png the same before segmentation, RAW_SIDES as large at most
 """
 
 import hashlib
@@ -28,7 +28,8 @@ Part = Literal["train", "val", "test"]
 Split = Literal["random", "scene"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 MANIFEST = "manifest.json"
-FORMAT_VERSION: Literal[3] = 3
+FORMAT_VERSION: Literal[4] = 4
+RAW_SIDES = 2  # times those of the model's input
 
 
 class DatasetFile(Frozen):
@@ -64,7 +65,7 @@ class DatasetManifest(Frozen):
     there are none, or their red cells could not be measured. left_out: reason → fields that are in no part.
     """
 
-    format_version: Literal[3] = FORMAT_VERSION
+    format_version: Literal[4] = FORMAT_VERSION
     task: Task
     classes: tuple[str, ...]
     split: Split
@@ -129,7 +130,10 @@ def read_prepared(folder: Path, file: DatasetFile) -> Image:
 
 
 def read_raw(folder: Path, file: DatasetFile) -> Image:
-    """Return an image before segmentation, at the model's size: uint8 [H, W, 3], BGR. Raises DatasetError."""
+    """Return an image before segmentation, uint8 [h, w, 3], BGR, at most `RAW_SIDES` as large as the prepared one.
+
+    Raises DatasetError.
+    """
     return _read(folder / file.raw, file.raw_sha256)
 
 

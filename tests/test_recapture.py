@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.dataset import DatasetManifest
+from benchmarks.dataset import DatasetManifest, read_prepared, read_raw
 from edge_app.preprocessing import Image, Preprocessing, prepare
 from edge_app.smears import draw_smear
 from train.dataset import build_dataset
@@ -72,6 +72,21 @@ def test_training_shows_images_changed_before_segmentation_and_validation_does_n
     assert len({image.tobytes() for image in (*shown, images.images[0])}) == 4
     plain = PartImages(folder, manifest, "val")
     assert np.array_equal(plain.training_image(0, Augmentation(), np.random.default_rng(0)), plain.images[0])
+
+
+@pytest.mark.parametrize(("model", "kept"), [(128, 224), (224, 224), (80, 160)])
+def test_images_are_kept_as_they_were_taken_up_to_twice_the_size_of_the_models(
+    model: int, kept: int, tmp_path: Path
+) -> None:
+    draw_images(tmp_path / "drawn", 4)
+    record = Preprocessing(height=model, width=model)
+    manifest = build_dataset([tmp_path / "drawn"], tmp_path / "set", preprocessing=record)
+    for file in manifest.files:
+        raw = read_raw(tmp_path / "set", file)
+        assert raw.shape == (kept, kept, 3)
+        if kept == 224:  # then it is segmented as on a device
+            plain = recapture(raw, Recapture(share=1), record, np.random.default_rng(0))
+            assert np.array_equal(plain, read_prepared(tmp_path / "set", file)[0])
 
 
 def test_a_frame_that_was_made_small_is_shown_as_it_was_segmented(drawn: tuple[Path, DatasetManifest]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.dataset import MANIFEST, DatasetFile, DatasetManifest, Part, Split, Task
+from benchmarks.dataset import MANIFEST, RAW_SIDES, DatasetFile, DatasetManifest, Part, Split, Task
 from benchmarks.sources import ALL_IDB1, CLASSES, SourceImage, find_sources
 from edge_app import __version__
 from edge_app.cells import Box, find_cells
@@ -222,7 +222,8 @@ def _write_fields(
         path = Path(source.part, label, f"{name}.png")
         if (folder / path).exists():
             raise DatasetError(f"{image.path} has the name of another {label} image; give its folder once")
-        raw = cv2.resize(field, (record.width, record.height), interpolation=cv2.INTER_AREA)
+        width, height = min(field.shape[1], RAW_SIDES * record.width), min(field.shape[0], RAW_SIDES * record.height)
+        raw = cv2.resize(field, (width, height), interpolation=cv2.INTER_AREA)
         files.append(
             DatasetFile(
                 path=path.as_posix(),

@@ -23,11 +23,11 @@ class PartImages:
     def __init__(self, folder: Path, manifest: DatasetManifest, part: Part, *, recapturable: bool = False) -> None:
         self.images, self.labels = load_part(folder, manifest, part)
         self.record = manifest.preprocessing
-        self.raw = {
-            index: read_raw(folder, file)
-            for index, file in enumerate(manifest.select(part))
-            if recapturable and can_be_recaptured(file)
-        }
+        self.raw: dict[int, Image] = {}
+        for index, file in enumerate(manifest.select(part) if recapturable else ()):
+            raw = read_raw(folder, file)
+            if can_be_recaptured(file, raw, self.record):
+                self.raw[index] = raw
 
     def training_image(self, index: int, augmentation: Augmentation, generator: np.random.Generator) -> Image:
         """Return an image as one step of training sees it: uint8 [H, W, 3], RGB."""

@@ -33,9 +33,9 @@ class Recapture(Frozen):
     jpeg: Annotated[int, Field(ge=1, le=100)] = 100
 
 
-def can_be_recaptured(file: DatasetFile) -> bool:
-    """Return whether an image can be segmented again at the model's size: not a large frame that was made small."""
-    return file.red_cell_px is None or file.red_cell_px >= SMALLEST_RED_CELL
+def can_be_recaptured(file: DatasetFile, raw: Image, record: Preprocessing) -> bool:
+    """Return whether a file's raw image can be segmented again: not one of a large frame that was made too small."""
+    return file.red_cell_px is None or file.red_cell_px * raw.shape[1] / record.width >= SMALLEST_RED_CELL
 
 
 def recapture(raw: Image, changes: Recapture, record: Preprocessing, random: np.random.Generator) -> Image:

@@ -11,6 +11,7 @@ from benchmarks.page import Picture, html
 from benchmarks.results import Mistake
 from edge_app.judging import REASONS
 from edge_app.preprocessing import Image
+from edge_app.quality import thumbnail
 from train.report_sections import sections
 from train.report_words import run_title
 from train.run_metrics import RunMetrics
@@ -48,5 +49,6 @@ def _gallery(dataset: Path, manifest: DatasetManifest, mistakes: Sequence[Mistak
 
 
 def _images(dataset: Path, file: DatasetFile) -> Iterator[Image]:
-    yield read_raw(dataset, file)
-    yield np.asarray(cv2.cvtColor(read_prepared(dataset, file)[0], cv2.COLOR_RGB2BGR), np.uint8)
+    prepared = np.asarray(cv2.cvtColor(read_prepared(dataset, file)[0], cv2.COLOR_RGB2BGR), np.uint8)
+    yield thumbnail(read_raw(dataset, file), *prepared.shape[:2])
+    yield prepared

@@ -18,8 +18,9 @@ TITLES = {
     "ece": "calibration error (ECE)",
 }
 ROBUSTNESS_TEXT = (
-    "These images are the data set's unsegmented ones, of the size of its prepared ones. Where photos are larger, they "
-    "are segmented after shrinking here and before it on a device: the row of nothing shows what that alone changes."
+    "These images are the data set's unsegmented ones, at most twice as wide and high as its prepared ones. Larger "
+    "photos are segmented after shrinking here and before it on a device: the row of nothing shows what that alone "
+    "changes."
 )
 FRAMES_TEXT = (
     "Frames that hold several fields are cut into fields of the training scale, and get a verdict from them: positive "
