@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,15 @@ def keras_scope(device: str) -> Callable[[], AbstractContextManager[Any]]:
 
     strategy = tf.distribute.MirroredStrategy([f"GPU:{number}" for number in numbers])
     return lambda: strategy.scope()
+
+
+def no_gradients() -> AbstractContextManager[Any]:
+    """Return a context in which Keras' torch keeps no activations for gradients; tensorflow keeps none by itself."""
+    if import_keras().backend.backend() == "tensorflow":
+        return nullcontext()
+    import torch
+
+    return torch.no_grad()
 
 
 def _count(backend: str) -> int:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from benchmarks.keras_backend import import_keras
 from benchmarks.run_folder import Epoch
 from edge_app.errors import TrainingError
-from train.devices import keras_scope
+from train.devices import keras_scope, no_gradients
 from train.history import History
 from train.images import PartImages, shown
 from train.job import Job
@@ -119,7 +119,8 @@ class KerasFit:
         for index in range(len(batches) if norms else 0):
             for norm in norms:
                 norm.momentum = index / (index + 1)  # the mean of all batches so far
-            self.network(batches[index][0], training=True)
+            with no_gradients():
+                self.network(batches[index][0], training=True)
         for norm in norms:
             norm.momentum = self.recipe.batch_norm_momentum
 
