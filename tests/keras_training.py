@@ -1,13 +1,9 @@
-"""Training on a backend that these tests' own process does not have: Keras can't change it."""
+"""Keras trainings of a few seconds, and the command for the process of `on_torch`."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from click.testing import CliRunner
 
+from edge_app.cli import leukoscope
 from train.recipe import KerasRecipe, load_recipe
-
-PLAIN = ("--set", "small_epochs=0", "--set", "augmentation.recapture=none", "--batch", "2")
 
 
 def keras_recipe(name: str, **changes: object) -> KerasRecipe:
@@ -18,18 +14,8 @@ def keras_recipe(name: str, **changes: object) -> KerasRecipe:
     return found
 
 
-def start(backend: str, *arguments: object, cwd: Path, **environment: str) -> "subprocess.Popen[str]":
-    """Start leukoscope train on a backend, in a folder."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "edge_app", "train", *map(str, arguments)],
-        env=os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(Path(__file__).parents[1])} | environment,
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process: "subprocess.Popen[str]") -> None:
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output
+def invoke(*arguments: object) -> str:
+    """Run the command leukoscope in this process; return what it printed, raise what it raised."""
+    result = CliRunner().invoke(leukoscope, [str(each) for each in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output

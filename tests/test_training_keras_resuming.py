@@ -1,8 +1,10 @@
 """Keras runs that are cut off, and go on."""
 
+import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import Executor
 from pathlib import Path
@@ -12,9 +14,22 @@ import pytest
 
 from benchmarks.run_folder import Resumption, read_history, read_run
 from edge_app.errors import TrainingError
-from tests.keras_training import PLAIN, finish, keras_recipe, start
+from tests.keras_training import invoke, keras_recipe
 from train.recipe import KerasRecipe
 from train.run import resume, train
+
+
+def start(dataset: Path, output: Path, *, epochs: int) -> "subprocess.Popen[str]":
+    """Start leukoscope train on torch, as `keras_recipe` has it."""
+    plain = ("--set", "size=75", "--set", "small_epochs=0", "--set", "augmentation.recapture=none", "--batch", "2")
+    recipe = ("resnet50-scratch", "--data", str(dataset), "-o", str(output), "--epochs", str(epochs), *plain)
+    return subprocess.Popen(
+        [sys.executable, "-m", "edge_app", "train", *recipe],
+        env=os.environ | {"KERAS_BACKEND": "torch"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def kill_when_there(file: Path, process: "subprocess.Popen[str]") -> None:
@@ -30,8 +45,7 @@ def kill_when_there(file: Path, process: "subprocess.Popen[str]") -> None:
 
 def test_a_killed_run_ends_as_an_unbroken_one(few: Path, tmp_path: Path, on_torch: Executor) -> None:
     """Optimizer, schedule, order and augmentation of the images come back: the histories are the same."""
-    recipe = ("resnet50-scratch", "--data", few, "--epochs", 3, "--set", "size=75", *PLAIN)
-    killed = start("torch", *recipe, "-o", "killed", cwd=tmp_path)
+    killed = start(few, tmp_path / "killed", epochs=3)
     whole = on_torch.submit(train, few, tmp_path / "whole", keras_recipe("resnet50-scratch", epochs=3))
     kill_when_there(tmp_path / "killed" / "history.csv", killed)
     before = len(read_history(tmp_path / "killed"))
@@ -63,9 +77,9 @@ def train_on_a_full_disk(dataset: Path, output: Path, recipe: KerasRecipe) -> No
         train(dataset, output, recipe)
 
 
-def test_a_run_killed_before_its_first_epoch_is_begun_anew(few: Path, tmp_path: Path) -> None:
-    recipe = ("resnet50-scratch", "--data", few, "--epochs", 1, "--set", "size=75", *PLAIN)
-    kill_when_there(tmp_path / "run" / "start.json", start("torch", *recipe, "-o", "run", cwd=tmp_path))
-    assert not (tmp_path / "run" / "history.csv").exists()
-    finish(start("torch", "resnet50-scratch", "-o", "run", "--resume", cwd=tmp_path))
-    assert read_run(tmp_path / "run").epochs_run == 1
+def test_a_run_killed_before_its_first_epoch_is_begun_anew(few: Path, tmp_path: Path, on_torch: Executor) -> None:
+    run = tmp_path / "run"
+    kill_when_there(run / "start.json", start(few, run, epochs=1))
+    assert not (run / "history.csv").exists()
+    on_torch.submit(invoke, "train", "resnet50-scratch", "-o", run, "--resume").result()
+    assert read_run(run).epochs_run == 1
