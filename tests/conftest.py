@@ -58,7 +58,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
-    """Make a folder by a function, once for all workers: those that come later wait for the first, and share it."""
+    """Make a folder by a function, once for all workers: those that come later wait for the first, and share it.
+
+    A test that changes what is in it takes a copy.
+    """
     own = tmp_path_factory.getbasetemp()
     root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 

@@ -61,14 +61,11 @@ def test_every_class_is_split_70_15_15(tiny_dataset: Path) -> None:
 
 
 def test_the_scene_split_tears_no_group_and_the_random_one_does(kaggle_folder: Path, tmp_path: Path) -> None:
+    published = shutil.copytree(kaggle_folder, tmp_path / "published")
     for number in (30, 31, 32, 33, 34, 35):  # the same picture six times is one scene
-        draw_cells(kaggle_folder / "all" / "Original" / "Pro" / f"WBC-Malignant-Pro-9{number}.jpg", 3, seed=1)
-    try:
-        scene = build_dataset([kaggle_folder], tmp_path / "scene", split="scene")
-        random = build_dataset([kaggle_folder], tmp_path / "random", split="random", seed=3)
-    finally:
-        for path in (kaggle_folder / "all" / "Original" / "Pro").glob("*-9*.jpg"):
-            path.unlink()
+        draw_cells(published / "all" / "Original" / "Pro" / f"WBC-Malignant-Pro-9{number}.jpg", 3, seed=1)
+    scene = build_dataset([published], tmp_path / "scene", split="scene")
+    random = build_dataset([published], tmp_path / "random", split="random", seed=3)
     assert max(map(len, parts_of_groups(scene).values())) == 1
     assert max(map(len, parts_of_groups(random).values())) > 1
 
@@ -126,14 +123,12 @@ def test_a_table_that_is_none_or_of_other_images_is_refused(kaggle_folder: Path,
 
 
 def test_a_broken_image_stops_the_build_by_name_and_leaves_nothing(kaggle_folder: Path, tmp_path: Path) -> None:
-    broken = kaggle_folder / "all" / "Original" / "Pre" / "WBC-Malignant-Pre-999.jpg"
-    broken.write_bytes((kaggle_folder / "all" / "Original" / "Pre" / "WBC-Malignant-Pre-001.jpg").read_bytes()[:900])
-    try:
-        with pytest.raises(DatasetError, match=r"Pre-999\.jpg.*mend or remove it"):
-            build_dataset([kaggle_folder], tmp_path / "out")
-    finally:
-        broken.unlink()
-    assert list(tmp_path.iterdir()) == []
+    published = shutil.copytree(kaggle_folder, tmp_path / "published")
+    pre = published / "all" / "Original" / "Pre"
+    (pre / "WBC-Malignant-Pre-999.jpg").write_bytes((pre / "WBC-Malignant-Pre-001.jpg").read_bytes()[:900])
+    with pytest.raises(DatasetError, match=r"Pre-999\.jpg.*mend or remove it"):
+        build_dataset([published], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [published]
 
 
 def test_an_image_that_can_not_be_read_stops_the_build_by_name_and_leaves_nothing(tmp_path: Path) -> None:
